@@ -1,0 +1,266 @@
+"""The words of repobuild as frozen values. No I/O, and nothing here knows a family.
+
+manifest    the YAML document: upstreams, package map, wants, options
+target      one OS release and architecture to build for: `d12.x86_64`
+family      `rpm` or `deb`; the format room that knows it
+upstream    a repository we read from, with its mirrors, keys and options
+root, index the signed top file of an upstream, and the files it names by digest
+catalog     all packages of a target's upstreams, verified
+want        a package name, glob or spec that the manifest asks for; a group is one line of wants
+resolution  the chosen packages, each with why it is there
+lock        the resolution as a file: pins every byte
+object      a file in the store, known by its sha256
+store       the cache of objects, shared by all targets
+tree        what the published repository will contain, in commit order
+marker      `repo_complete`, written last
+contents    the list of everything in a bundle, with digests
+base        what is taken as installed before a solve
+generation  one published state of a repository; the last two are kept
+bundle      the offline package, a tarball
+"""
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MARKER = "repo_complete"
+LOCK_NAME = "repobuild.lock"
+"""Name of the lock inside a repository: a file of the tree, listed in the marker."""
+PRIVATE = ".repobuild"
+"""Folder inside a repository that is no part of the tree (generation record, bundle contents)."""
+
+
+class Verify(enum.StrEnum):
+    """How an upstream is verified (design.md, rulings)."""
+
+    ROOT = "root"
+    PACKAGES = "packages"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One OS release and architecture to build for."""
+
+    name: str
+    """`<os>.<arch>`, the canonical name: `d12.x86_64`."""
+    os: str
+    """`d12`, `u24`, `el9`, or with a minor release `el9.6`."""
+    family: str
+    major: int
+    release: str
+    """The full release: `12`, `24.04`, `9.6`."""
+    codename: str
+    """`bookworm`; `el9` where the distribution has none."""
+    vendor: str
+    """ID of os-release: `debian`, `ubuntu`, `rocky`."""
+    arch: str
+    """As `uname -m` says it: `x86_64` or `aarch64`."""
+    package_arch: str
+    """The family's name of it: `amd64`, `arm64`, `x86_64`, `aarch64`."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """One place that serves an upstream."""
+
+    url: str
+    """Base URL without trailing slash, query or credentials; http, https or file."""
+    proxy: str | None = None
+    """URL of the proxy to use, "" for none whatever the settings say, None for the settings' own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A repository we read from, as one target sees it."""
+
+    name: str
+    module: str
+    mirrors: tuple[Mirror, ...]
+    """In the order in which they are tried."""
+    suite: str = ""
+    """deb: the suite (`bookworm`), ending in `/` for a flat repository. rpm: empty."""
+    components: tuple[str, ...] = ()
+    verify: Verify = Verify.ROOT
+    keys: tuple[Path, ...] = ()
+    """Key files (armoured or binary) that may sign the root."""
+    fingerprints: tuple[str, ...] = ()
+    """When not empty, only these primary keys are believed (upper-case hex)."""
+    origin: str | None = None
+    """Origin that the root must state, None for any."""
+    check_valid_until: bool = True
+    skip_if_unavailable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlPackage:
+    """A file named by its URL, `repo_url_packages`."""
+
+    name: str
+    """File name in the repository."""
+    url: str
+    sha256: str | None = None
+    verify: Verify = Verify.ROOT
+    """`none` where the operator accepts a file without a digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the manifest says about resolving."""
+
+    weak_dependencies: bool
+    """Whether Recommends are followed; the manifest's word, else the family's habit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that one target sees of a manifest: the input of a run."""
+
+    target: Target
+    upstreams: tuple[Upstream, ...]
+    groups: tuple[tuple[str, ...], ...]
+    """Wants, expanded; one inner tuple a line of the manifest, in manifest order."""
+    url_packages: tuple[UrlPackage, ...]
+    options: Options
+    name: str
+    """`repo_name`: the folder under the home."""
+    version: str
+    """Of the manifest, for the bundle's name: `v4.5.0`."""
+    endpoint: str
+    """`repo_endpoint` expanded: the URL under which the home is served, without trailing slash."""
+    digest: str
+    """sha256 of what this target sees of the manifest; regions and mirrors do not move it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package as its upstream's verified index describes it."""
+
+    name: str
+    version: str
+    arch: str
+    size: int
+    sha256: str
+    path: str
+    """Below the mirror's base URL; never used as a path on disk."""
+    upstream: str
+    filename: str
+    """In our repository; made by the format room from checked fields, never from `path`."""
+    metadata: str
+    """The family's own description (deb: the stanza without location and digests)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen package and why it is there."""
+
+    package: Package
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A want that nothing satisfies."""
+
+    want: str
+    reason: str
+    near: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a target's wants come to."""
+
+    choices: tuple[Choice, ...]
+    """Sorted by name, version and architecture."""
+    missing: tuple[Missing, ...]
+    sets: tuple[tuple[str, ...], ...]
+    """Install sets: wants that install together; one set unless wants exclude each other."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: conflicts, backed-out choices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootPin:
+    """An upstream as a lock pins it; no mirror's host."""
+
+    name: str
+    path: str
+    """Where below a mirror: `dists/bookworm` and components."""
+    sha256: str
+    """Of the root as fetched, "" where an upstream was skipped."""
+    date: int
+    """Seconds since the epoch, 0 when the root has none."""
+    signer: str
+    """Fingerprint of the primary key, "" when not verified."""
+    verify: Verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A resolution with everything that pins it."""
+
+    target: str
+    time: int
+    """max(newest upstream Date, time of the replaced lock + 1 s), seconds since the epoch."""
+    manifest: str
+    """`Job.digest`."""
+    name: str
+    """Of the repository: `repo_name`."""
+    version: str
+    endpoint: str
+    """The URL under which the home is served, for the clients' files."""
+    upstreams: tuple[RootPin, ...]
+    choices: tuple[Choice, ...]
+    missing: tuple[Missing, ...]
+    sets: tuple[tuple[str, ...], ...]
+    options: Options
+    assets: tuple["Asset", ...] = ()
+    unverified: tuple[str, ...] = ()
+    """Names of upstreams and URL packages that were not verified, by the operator's word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """A plain file in the repository that is no package (`repo_url_packages`)."""
+
+    name: str
+    url: str
+    size: int
+    sha256: str
+
+
+class Kind(enum.IntEnum):
+    """The place of a file in the commit order: lower first."""
+
+    PAYLOAD = 0
+    INDEX = 1
+    POINTER = 2
+    MARKER = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFile:
+    """One file of a tree."""
+
+    path: str
+    """Relative, `/`-separated, of checked parts: `by-hash/SHA256/…`."""
+    kind: Kind
+    size: int
+    sha256: str
+    content: bytes | None = field(default=None, repr=False)
+    """The bytes, or None when the store holds them under `sha256`."""
+    upstream: str = ""
+    verify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What a published repository will contain, in commit order, the marker last."""
+
+    name: str
+    time: int
+    files: tuple[TreeFile, ...]
