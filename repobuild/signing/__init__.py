@@ -1,0 +1,13 @@
+"""OpenPGP: verify an upstream's root, sign ours. The only room that imports pysequoia; no gpg binary is needed.
+
+packets   bytes -> armour opened, packets framed and counted, before any library sees them
+cleartext the one signed block of an InRelease, cut by rules stricter than the verifier's
+keyring   Keyring: who signed this, and do we believe them
+key       SigningKey: our own signatures, made once and kept while what they sign is unchanged
+"""
+
+from repobuild.signing.cleartext import split_cleartext
+from repobuild.signing.key import SigningKey, generate, keep_or_sign, keep_or_sign_detached
+from repobuild.signing.keyring import Keyring, Verified
+
+__all__ = ["Keyring", "SigningKey", "Verified", "generate", "keep_or_sign", "keep_or_sign_detached", "split_cleartext"]
