@@ -1,0 +1,100 @@
+"""Takes a bundle apart and puts forged ones together."""
+
+import gzip
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+
+from repobuild.archive.contents import (
+    CONTENTS_NAME,
+    DIGESTS_NAME,
+    Contents,
+    digest_lines,
+    encode_contents,
+    folders_of,
+    in_member_order,
+    parse_contents,
+)
+from repobuild.archive.tar import RECORD, ending, file_header, folder_header, padding
+from repobuild.model import PRIVATE
+from repobuild.record import format_marker, sha256_of
+
+Member = tuple[bytes, bytes]
+"""Header and padded content."""
+
+
+def take_apart(bundle: bytes) -> list[Member]:
+    """Return the members of a bundle."""
+    data = gzip.decompress(bundle)
+    members, at = [], 0
+    while data[at] != 0:
+        size = int(data[at + 124 : at + 135], 8)
+        end = at + RECORD + size + len(padding(size))
+        members.append((data[at : at + RECORD], data[at + RECORD : end]))
+        at = end
+    return members
+
+
+def put_together(members: list[Member], *, tail: bytes = b"") -> bytes:
+    """Return a bundle of these members, `tail` being content after the archive's end."""
+    data = b"".join(header + body for header, body in members)
+    return gzip.compress(data + ending(len(data)) + tail, 1)
+
+
+def contents_of(bundle: bytes) -> Contents:
+    """Return what a good bundle says."""
+    header, body = take_apart(bundle)[0]
+    return parse_contents(body[: int(header[124:135], 8)])
+
+
+def bodies_of(bundle: bytes) -> dict[str, bytes]:
+    """Return the content of each file by its path."""
+    members = take_apart(bundle)
+    files = contents_of(bundle).files
+    return {file.path: body[: file.size] for file, (_, body) in zip(files, members[-len(files) :], strict=True)}
+
+
+def assemble(contents: Contents, bodies: dict[str, bytes]) -> bytes:
+    """Return the bundle that contents, however wrong, describe."""
+    members = []
+    for name, data in ((CONTENTS_NAME, encode_contents(contents)), (DIGESTS_NAME, digest_lines(contents))):
+        header = file_header(f"{contents.name}/{PRIVATE}/{name}", len(data), contents.sequence)
+        members.append((header, data + padding(len(data))))
+    members += [(folder_header(folder, contents.sequence), b"") for folder in folders_of(contents)]
+    for file in contents.files:
+        header = file_header(f"{contents.name}/{file.path}", file.size, contents.sequence)
+        body = bodies.get(file.path, b"")
+        members.append((header, body + padding(len(body))))
+    return put_together(members)
+
+
+def with_path(bundle: bytes, path: str) -> bytes:
+    """Return a bundle, right in all else, that calls its first package `path`."""
+    contents, bodies = contents_of(bundle), bodies_of(bundle)
+    old = next(file for file in contents.files if file.path.endswith(".deb") and file.size)
+    rest = [file for file in contents.files[:-1] if file is not old]
+    files = [*rest, replace(old, path=path)]
+    marker = format_marker({file.path: file.sha256 for file in files})
+    last = replace(contents.files[-1], size=len(marker), sha256=sha256_of(marker))
+    bodies |= {path: bodies[old.path], last.path: marker}
+    return assemble(replace(contents, files=in_member_order([*files, last])), bodies)
+
+
+def header(name: str, *, size: int = 0, mtime: int = 1_700_000_000, form: int = tarfile.USTAR_FORMAT, **words) -> bytes:
+    """Return any header that Python can write, like ours in all that is not given."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = size, mtime, 0o644
+    for key, value in words.items():
+        setattr(member, key, value)
+    return member.tobuf(form, "utf-8")
+
+
+def resum(record: bytes) -> bytes:
+    """Return a header with its checksum made right again."""
+    blank = record[:148] + b" " * 8 + record[156:]
+    return record[:148] + b"%06o\0 " % sum(blank) + record[156:]
+
+
+def patched(at: int, value: bytes) -> Callable[[bytes], bytes]:
+    """Return what puts `value` at a place of a header and makes the checksum right."""
+    return lambda record: resum(record[:at] + value + record[at + len(value) :])
