@@ -1,0 +1,38 @@
+"""The files by which apt finds our repository: one-line `.list` and deb822 `.sources`, each over http and from disk.
+
+sources.list(5). An unsigned repository gets exactly Pigsty's two lines (pigsty.md, 3.4); a signed one is bound to its
+own key by `signed-by` and never trusted otherwise.
+"""
+
+from repobuild.checked import check_base_url, check_name, check_path
+from repobuild.formats.protocol import ClientFacts
+
+KEY_FOLDER = "/etc/apt/keyrings"
+"""Where apt's own documentation has administrators put keys; to be made on Debian 11."""
+
+
+def key_path(name: str) -> str:
+    """Return where a client keeps the binary public key, published beside the repository as `<name>.gpg`."""
+    return f"{KEY_FOLDER}/{check_name(name, 'repository name')}.gpg"
+
+
+def client_files(facts: ClientFacts) -> dict[str, bytes]:
+    """Return file name -> content of the four client files; a machine needs one of them.
+
+    `<name>.list` and `<name>.sources` read over http, `<name>-local.list` and `<name>-local.sources` from disk.
+
+    Raises:
+        UsageError: when a value is not of its type; nothing that could end a line or an option gets through.
+    """
+    name = check_name(facts.name, "repository name")
+    places = {
+        name: check_base_url(facts.url, "repository URL"),
+        f"{name}-local": f"file:{check_path(facts.folder, 'repository folder')}/",
+    }
+    option = f"signed-by={key_path(name)}" if facts.is_signed else "trusted=yes"
+    trust = f"Signed-By: {key_path(name)}" if facts.is_signed else "Trusted: yes"
+    files = {}
+    for stem, uri in places.items():
+        files[f"{stem}.list"] = f"deb [{option}] {uri} ./\n".encode()
+        files[f"{stem}.sources"] = f"Types: deb\nURIs: {uri}\nSuites: ./\n{trust}\n".encode()
+    return files
