@@ -1,0 +1,191 @@
+"""A Packages index, read lazily: which names it has and where, which it provides, and in which order it names them.
+
+The text of a release is 50 MB and 63,000 stanzas, of which a run reads some thousand. So the text stays where it is
+(mapped), and what is kept in memory is one offset a stanza. Finding them takes 0.3 s; `dump` keeps the finding for the
+next run, which then needs some 30 ms.
+"""
+
+import mmap
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+
+from repobuild.errors import HostileInputError
+
+FORMAT = "deb-index-1"
+"""Names the layout of `dump`; a new one for every change."""
+
+_MAX_STANZAS = 1_000_000
+_FIELD = re.compile(
+    rb"\n(Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides):([^\n]*)"
+)
+_NAME = re.compile(rb"[,|][ \t]*([A-Za-z0-9][A-Za-z0-9+.-]*)")
+_IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*)")
+_PACKAGE = b"Package"
+_READING_ORDER = (
+    _PACKAGE,
+    b"Pre-Depends",
+    b"Depends",
+    b"Conflicts",
+    b"Breaks",
+    b"Recommends",
+    b"Suggests",
+    b"Replaces",
+    b"Enhances",
+    b"Provides",
+)
+"""In which order apt reads the fields of a stanza, wherever they stand in it."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The stanzas of one Packages file by name."""
+
+    text: mmap.mmap | bytes
+    offsets: Mapping[str, tuple[int, ...]]
+    """Where the stanzas of a name begin."""
+    providers: Mapping[str, tuple[int, ...]]
+    """Where the stanzas begin that provide a name."""
+    dumped_mentions: bytes = b""
+    """Every name in the order in which apt meets it, one a line; empty when not known yet."""
+
+    def stanza(self, offset: int) -> str:
+        """Return the stanza that begins at `offset`.
+
+        Raises:
+            HostileInputError: when it is no UTF-8.
+        """
+        end = self.text.find(b"\n\n", offset)
+        raw = self.text[offset:end] if end >= 0 else self.text[offset:]
+        try:
+            return raw.decode("utf-8").rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise HostileInputError(f"stanza is not UTF-8: {raw[:60]!r}") from error
+
+    @cached_property
+    def mentions(self) -> bytes:
+        """Every name in the order in which apt meets it, one a line. Finding out costs 0.3 s."""
+        if self.dumped_mentions:
+            return self.dumped_mentions
+        place = {label: position for position, label in enumerate(_READING_ORDER)}
+        found: list[tuple[int, bytes]] = []
+        stanza = 0
+        first = [(_PACKAGE, self.text[len(_PACKAGE) + 1 : self.text.find(b"\n")])]  # no line end before it
+        for label, value in chain(first, _FIELD.findall(self.text)):
+            stanza += label == _PACKAGE
+            found.append((stanza << 4 | place[label], value))
+        found.sort(key=itemgetter(0))
+        return b"\n".join(dict.fromkeys(_NAME.findall(b"," + b",".join(map(itemgetter(1), found)))))
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """For every name, when apt meets it first: it breaks ties by that."""
+        return {name: rank for rank, name in enumerate(self.mentions.decode("ascii", "replace").split("\n"))}
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `dump` would write more than was loaded."""
+        return not self.dumped_mentions and "mentions" in self.__dict__
+
+    def dump(self) -> bytes:
+        """Write what was found in the text, for `load`."""
+        mentions = self.mentions if self.has_news else self.dumped_mentions
+        head = [FORMAT.encode(), mentions, "\n".join(self.offsets).encode(), "\n".join(self.providers).encode()]
+        numbers = array("Q")
+        for table in (self.offsets, self.providers):
+            for places in table.values():
+                numbers.append(len(places))
+                numbers.extend(places)
+        return b"\0".join([*head, numbers.tobytes()])
+
+
+def open_text(path: Path) -> mmap.mmap | bytes:
+    """Map the text of an index; an empty file as empty bytes."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def load(text: mmap.mmap | bytes, dumped: bytes) -> Index | None:
+    """Read what `dump` wrote for this very text; None when it is of another format."""
+    head = dumped.split(b"\0", 4)
+    if len(head) != 5 or head[0] != FORMAT.encode() or len(head[4]) % 8:
+        return None
+    numbers = iter(array("Q", head[4]).tolist())
+    names, provided = (part.decode().split("\n") if part else [] for part in head[2:4])
+    try:
+        offsets = dict(_places(names, numbers))
+        providers = dict(_places(provided, numbers))
+    except (StopIteration, RuntimeError):
+        return None
+    return Index(text, offsets, providers, head[1])
+
+
+def _places(names: list[str], numbers: Iterator[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for name in names:
+        count = next(numbers)
+        yield name, (next(numbers),) if count == 1 else tuple(next(numbers) for _ in range(count))
+
+
+def scan(text: mmap.mmap | bytes) -> Index:
+    """Find names and providers in the text of an index.
+
+    Raises:
+        HostileInputError: when there are too many stanzas, one has no name, or a name is not ASCII.
+    """
+    text, starts = _stanzas(text)
+    offsets: dict[bytes, list[int]] = {}
+    providers: dict[bytes, list[int]] = {}
+    stanza = -1
+    first = [(_PACKAGE, text[len(_PACKAGE) + 1 : text.find(b"\n")])] if starts else []  # no line end before it
+    for label, value in chain(first, _IDENTITY.findall(text)):
+        if label == _PACKAGE:
+            stanza += 1
+            offsets.setdefault(value.strip(), []).append(starts[stanza])
+        else:
+            for name in _NAME.findall(b"," + value):
+                providers.setdefault(name, []).append(starts[stanza])
+    try:
+        return Index(text, _text_keys(offsets), _text_keys(providers))
+    except UnicodeDecodeError as error:
+        raise HostileInputError("a package name in an index is not ASCII") from error
+
+
+def _stanzas(text: mmap.mmap | bytes) -> tuple[mmap.mmap | bytes, list[int]]:
+    """Return the text with each stanza led by its name, and where the stanzas begin."""
+    starts = _starts(text)
+    if len(starts) > _MAX_STANZAS:
+        raise HostileInputError(f"more than {_MAX_STANZAS} stanzas in an index")
+    if all(text[start : start + 8] == b"Package:" for start in starts):
+        return text, starts
+    stanzas = [_led_by_name(stanza) for stanza in bytes(text).split(b"\n\n") if stanza.strip()]
+    text = b"\n\n".join(stanzas) + b"\n"
+    return text, _starts(text)
+
+
+def _starts(text: mmap.mmap | bytes) -> list[int]:
+    starts: list[int] = []
+    position = 0
+    while position < len(text):
+        starts.append(position)
+        end = text.find(b"\n\n", position)
+        position = end + 2 if end >= 0 else len(text)
+    return starts
+
+
+def _led_by_name(stanza: bytes) -> bytes:
+    lines = stanza.strip(b"\n").split(b"\n")
+    named = [line for line in lines if line.startswith(b"Package:")]
+    if len(named) != 1:
+        raise HostileInputError(f"a stanza without exactly one Package field: {stanza[:60]!r}")
+    return b"\n".join(named + [line for line in lines if line is not named[0]])
+
+
+def _text_keys(table: dict[bytes, list[int]]) -> dict[str, tuple[int, ...]]:
+    return {name.decode("ascii"): tuple(places) for name, places in table.items()}

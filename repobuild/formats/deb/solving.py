@@ -1,0 +1,162 @@
+"""Debian packages in libsolv: proof that a set installs, and the set when apt's rule finds none.
+
+The libsolv on PyPI knows RPM semantics only, so Debian's are encoded:
+
+- versions as strings that RPM orders the same way (`version.encode`);
+- an unversioned Provides never satisfies a versioned relation in Debian: real names and versioned provides carry a
+  second capability `name#v`, and versioned relations point there;
+- `name:any` is a capability that only `Multi-Arch: allowed` packages have;
+- Pre-Depends and Depends are requires, Conflicts and Breaks conflicts; Replaces is no Obsoletes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import solv
+
+from repobuild.formats.deb import version
+from repobuild.formats.deb.choose import meets, provides
+from repobuild.formats.deb.control import Group, Relation
+from repobuild.formats.deb.universe import NEGATIVE, POSITIVE, Record, Universe
+
+_OPERATORS = {
+    "<<": solv.REL_LT,
+    "<=": solv.REL_LT | solv.REL_EQ,
+    "=": solv.REL_EQ,
+    ">=": solv.REL_GT | solv.REL_EQ,
+    ">>": solv.REL_GT,
+}
+_MAX_EXPLANATIONS = 6
+"""Lines of explanation for one problem."""
+
+
+class Pool:
+    """Records loaded in libsolv."""
+
+    def __init__(self, universe: Universe, records: Iterable[Record], *, weak: bool) -> None:
+        self._universe = universe
+        self._weak = weak
+        self._pool = solv.Pool()
+        self._pool.setarch(universe.architecture)
+        self._repo = self._pool.add_repo("catalog")
+        self._texts: dict[int, str] = {}
+        self._solvables: dict[Record, solv.Solvable] = {}
+        self._records: dict[int, Record] = {}
+        for record in records:
+            self._add(record)
+        self._repo.internalize()
+        self._pool.createwhatprovides()
+
+    def solve(self, wants: Sequence[Record], favours: Iterable[Record] = ()) -> tuple[tuple[Record, ...], list[str]]:
+        """Solve for all `wants` at once; return the set, or no set and why there is none."""
+        solver = self._pool.Solver()
+        solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, int(not self._weak))
+        jobs = [self._job(record, solv.Job.SOLVER_INSTALL) for record in wants]
+        jobs += [self._job(record, solv.Job.SOLVER_FAVOR) for record in favours if record in self._solvables]
+        problems = solver.solve(jobs)
+        if problems:
+            return (), list(dict.fromkeys(line for problem in problems for line in self._explain(problem)))
+        return tuple(self._records[each.id] for each in solver.transaction().newsolvables()), []
+
+    def _job(self, record: Record, action: int) -> "solv.Job":
+        return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE, self._solvables[record].id)
+
+    def _add(self, record: Record) -> None:
+        if record in self._solvables:
+            return
+        solvable = self._repo.add_solvable()
+        solvable.name = record.name
+        solvable.evr = version.encode(record.version)
+        solvable.arch = "noarch"
+        self._solvables[record] = solvable
+        self._records[solvable.id] = record
+        own = Relation(record.name, "=", record.version, "")
+        for given in (own, *record.provides):
+            for capability in self._capabilities(given, any_too=record.field.get("multi-arch") == "allowed"):
+                solvable.add_deparray(solv.SOLVABLE_PROVIDES, capability)
+        for kind, _ in POSITIVE[:2]:
+            for group in record.groups(kind):
+                solvable.add_deparray(solv.SOLVABLE_REQUIRES, self._group(group))
+        for group in record.groups("recommends") if self._weak else ():
+            solvable.add_deparray(solv.SOLVABLE_RECOMMENDS, self._group(group))
+        for kind in NEGATIVE:
+            for group in record.groups(kind):
+                for relation in group:
+                    solvable.add_deparray(solv.SOLVABLE_CONFLICTS, self._relation(relation))
+
+    def _capabilities(self, given: Relation, *, any_too: bool) -> Iterator[int]:
+        for name in (given.name, f"{given.name}:any") if any_too else (given.name,):
+            plain = self._pool.str2id(name)
+            if given.operator != "=":
+                yield plain
+                continue
+            evr = self._pool.str2id(version.encode(given.version))
+            yield self._pool.rel2id(plain, evr, solv.REL_EQ)
+            yield self._pool.rel2id(self._pool.str2id(f"{name}#v"), evr, solv.REL_EQ)
+
+    def _group(self, group: Group) -> int:
+        ids = [self._relation(relation) for relation in group]
+        identifier = ids[-1]
+        for each in reversed(ids[:-1]):
+            identifier = self._pool.rel2id(each, identifier, solv.REL_OR)
+        self._texts[identifier] = " | ".join(map(str, group))
+        return int(identifier)
+
+    def _relation(self, relation: Relation) -> int:
+        name = relation.name
+        if relation.qualifier == "any":
+            name += ":any"
+        elif relation.qualifier not in {"", "native", self._universe.architecture}:
+            name += f":{relation.qualifier}"  # another architecture's package: nothing provides it
+        if relation.operator:
+            evr = self._pool.str2id(version.encode(relation.version))
+            identifier = self._pool.rel2id(self._pool.str2id(f"{name}#v"), evr, _OPERATORS[relation.operator])
+        else:
+            identifier = self._pool.str2id(name)
+        self._texts[identifier] = str(relation)
+        return int(identifier)
+
+    def _explain(self, problem: "solv.Problem") -> list[str]:
+        lines = [self._explain_rule(rule.info()) for rule in problem.findallproblemrules()]
+        return [line for line in dict.fromkeys(lines) if line][:_MAX_EXPLANATIONS]
+
+    def _explain_rule(self, info: "solv.Ruleinfo") -> str:
+        one = self._describe(info.solvable)
+        other = self._describe(info.othersolvable)
+        text = self._texts.get(info.dep_id, "")
+        if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+            return f"{one} depends on {text}, which no upstream has"
+        if info.type == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
+            return f"{one} depends on {text}"
+        if info.type == solv.Solver.SOLVER_RULE_PKG_CONFLICTS:
+            return f"{one} conflicts with {text}, which is {other}"
+        if info.type == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
+            return f"{one} and {other} are two versions of one package"
+        return ""
+
+    def _describe(self, solvable: "solv.Solvable | None") -> str:
+        return str(self._records[solvable.id]) if solvable is not None and solvable.id in self._records else ""
+
+
+def reachable(universe: Universe, wants: Iterable[Record], *, weak: bool) -> list[Record]:
+    """Return every record that an installation of `wants` could possibly take, alternatives and providers included."""
+    kinds = POSITIVE if weak else POSITIVE[:2]
+    seen: dict[Record, None] = dict.fromkeys(wants)
+    todo = list(seen)
+    while todo:
+        record = todo.pop()
+        for kind, _ in kinds:
+            for relation in (relation for group in record.groups(kind) for relation in group):
+                for found in _satisfying(universe, relation):
+                    if found not in seen:
+                        seen[found] = None
+                        todo.append(found)
+    return list(seen)
+
+
+def _satisfying(universe: Universe, relation: Relation) -> Iterator[Record]:
+    for record in universe.records(relation.name):
+        if meets(record, relation, universe.architecture):
+            yield record
+    for record, given in universe.providers(relation.name):
+        if provides(given, relation):
+            yield record

@@ -1,0 +1,200 @@
+"""All packages of a target's Debian upstreams, and which version of each apt would take (apt_preferences(5))."""
+
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+from repobuild.errors import HostileInputError
+from repobuild.formats.deb import version
+from repobuild.formats.deb.control import NAME, Group, Relation, fields, relations
+from repobuild.formats.deb.index import Index
+
+POSITIVE = (("pre-depends", "depends on"), ("depends", "depends on"), ("recommends", "recommends"))
+NEGATIVE = ("conflicts", "breaks")
+_SHA256_LENGTH = 64
+_PRIORITIES = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
+_MAX_SIZE = 1 << 40
+"""Bytes of one package."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One index of one upstream, and how apt ranks what is in it."""
+
+    upstream: str
+    suites: tuple[str, ...]
+    """The names by which `name/suite` asks for it: suite, codename, upstream name."""
+    index: Index
+    pin: int = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One version of one package, parsed as far as a resolution needs it."""
+
+    stanza: str
+    field: Mapping[str, str]
+    origin: Origin
+
+    @cached_property
+    def name(self) -> str:
+        """The package name."""
+        return self.field["package"]
+
+    @cached_property
+    def version(self) -> str:
+        """The version, as written."""
+        return self.field["version"]
+
+    @cached_property
+    def essential(self) -> bool:
+        """Whether no system goes without it."""
+        return self.field.get("essential") == "yes"
+
+    @cached_property
+    def important(self) -> bool:
+        """Whether apt counts it among the important (`Important` or `Protected`)."""
+        return "yes" in {self.field.get("important"), self.field.get("protected")}
+
+    @cached_property
+    def priority(self) -> int:
+        """1 for required to 5 for extra, as apt sorts providers."""
+        return _PRIORITIES.get(self.field.get("priority", "optional").lower(), 4)
+
+    @cached_property
+    def provides(self) -> tuple[Relation, ...]:
+        """What it provides, besides itself."""
+        return tuple(group[0] for group in relations(self.field.get("provides", "")))
+
+    def groups(self, kind: str) -> tuple[Group, ...]:
+        """Return the relations of one kind: `depends`, `conflicts`, …."""
+        return relations(self.field[kind]) if kind in self.field else ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class Universe:
+    """The records of several origins by name, read when they are asked for."""
+
+    def __init__(self, origins: Sequence[Origin], architecture: str) -> None:
+        self.origins = tuple(origins)
+        self.architecture = architecture
+        self._records: dict[str, tuple[Record, ...]] = {}
+        self._stanzas: dict[tuple[int, int], Record | None] = {}
+        self._ranks: dict[str, int] = {}
+        self._providers: dict[str, tuple[tuple[Record, Relation], ...]] = {}
+
+    def names(self) -> Iterable[str]:
+        """Return every name that has a stanza, each once."""
+        return dict.fromkeys(chain.from_iterable(origin.index.offsets for origin in self.origins))
+
+    def has(self, name: str) -> bool:
+        """Say whether a name has a stanza (of any architecture)."""
+        return any(name in origin.index.offsets for origin in self.origins)
+
+    def is_virtual(self, name: str) -> bool:
+        """Say whether something provides a name."""
+        return any(name in origin.index.providers for origin in self.origins)
+
+    def records(self, name: str) -> tuple[Record, ...]:
+        """Return the versions of a name for this architecture: highest pin first, then highest version, then origin."""
+        known = self._records.get(name)
+        if known is None:
+            found = [
+                record
+                for number, origin in enumerate(self.origins)
+                for offset in origin.index.offsets.get(name, ())
+                if (record := self._record(number, offset)) is not None
+            ]
+            found.sort(key=lambda record: (record.origin.pin, version.key(record.version)), reverse=True)
+            known = self._records[name] = tuple(found)
+        return known
+
+    def candidate(self, name: str) -> Record | None:
+        """Return the version that apt takes when nothing else is said, None when there is none."""
+        records = self.records(name)
+        return records[0] if records else None
+
+    def providers(self, name: str) -> tuple[tuple[Record, Relation], ...]:
+        """Return the records (of any version) that provide a name, each with the relation that says so."""
+        known = self._providers.get(name)
+        if known is None:
+            found = (
+                (record, relation)
+                for number, origin in enumerate(self.origins)
+                for offset in origin.index.providers.get(name, ())
+                if (record := self._record(number, offset)) is not None
+                for relation in record.provides
+                if relation.name == name
+            )
+            known = self._providers[name] = tuple(found)
+        return known
+
+    def rank(self, name: str) -> int:
+        """Return the position at which apt meets a name when it reads the origins in order."""
+        known = self._ranks.get(name)
+        if known is None:
+            known = before = 0
+            for origin in self.origins:
+                if name in origin.index.ranks:
+                    known = before + origin.index.ranks[name]
+                    break
+                before += len(origin.index.ranks)
+            self._ranks[name] = known
+        return known
+
+    @cached_property
+    def essential(self) -> tuple[str, ...]:
+        """The names of the candidates without which no system goes, and apt when there is one; sorted."""
+        names = {
+            name
+            for origin in self.origins
+            for offset in _marked_essential(origin.index.text)
+            if (name := _name_at(origin.index.text, offset)) and (record := self.candidate(name)) and record.essential
+        }
+        return tuple(sorted(names | ({"apt"} if self.candidate("apt") else set())))
+
+    def _record(self, number: int, offset: int) -> Record | None:
+        """Return the record whose stanza begins at `offset`; None when it is for another architecture."""
+        place = (number, offset)
+        if place not in self._stanzas:
+            self._stanzas[place] = self._parse(self.origins[number], offset)
+        return self._stanzas[place]
+
+    def _parse(self, origin: Origin, offset: int) -> Record | None:
+        stanza = origin.index.stanza(offset)
+        found = fields(stanza)
+        if found.get("architecture") not in {"all", self.architecture}:
+            return None
+        _check(found, origin.upstream)
+        return Record(stanza, found, origin)
+
+
+def _check(found: Mapping[str, str], upstream: str) -> None:
+    """Refuse a stanza whose identity or digest could not be trusted further on."""
+    name, digest, size = found.get("package", ""), found.get("sha256", ""), found.get("size", "")
+    where = f"package {name[:60]!r} of upstream {upstream}"
+    if not NAME.match(name):
+        raise HostileInputError(f"not a package name: {where}")
+    version.check(found.get("version", ""))
+    if len(digest) != _SHA256_LENGTH or set(digest) - set("0123456789abcdef"):
+        raise HostileInputError(f"no sha256 in the index: {where}", "ask the upstream for an index with SHA256 fields")
+    if not size.isascii() or not size.isdigit() or int(size) > _MAX_SIZE:
+        raise HostileInputError(f"no usable size in the index: {where}")
+
+
+def _marked_essential(text: mmap.mmap | bytes) -> Iterable[int]:
+    """Yield a position inside each stanza that says `Essential: yes`."""
+    position = text.find(b"\nEssential: yes\n")
+    while position >= 0:
+        yield position
+        position = text.find(b"\nEssential: yes\n", position + 1)
+
+
+def _name_at(text: mmap.mmap | bytes, position: int) -> str:
+    """Return the name of the stanza around `position`."""
+    start = text.rfind(b"\n\n", 0, position) + 2 if text.rfind(b"\n\n", 0, position) >= 0 else 0
+    return text[start + len("Package:") : text.find(b"\n", start)].decode("ascii", "replace").strip()

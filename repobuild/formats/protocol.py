@@ -1,0 +1,179 @@
+"""What the rest of the house knows of a package family: the `Format` protocol and the values that cross it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from repobuild.model import Choice, Package, Target, TreeFile, Upstream
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class RootFile:
+    """A name under which an upstream's root may lie, below a mirror."""
+
+    path: str
+    signature: str | None
+    """The detached signature's path, None when the root is signed inline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One compressed form of an index."""
+
+    path: str
+    compression: str
+    """`xz`, `gz`, `zst` or "" for none."""
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFile:
+    """An index that a root names."""
+
+    variants: tuple[Variant, ...]
+    """Best first, never empty."""
+    size: int
+    """Of the open text, in bytes."""
+    sha256: str
+    """Of the open text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """What a verified root says."""
+
+    origin: str
+    suite: str
+    date: int
+    """Seconds since the epoch, 0 when it gives none."""
+    valid_until: int | None
+    aliases: tuple[str, ...]
+    """Names by which a want may ask for this upstream: suite, codename."""
+    pin: int
+    """apt's pin of what it names; higher wins."""
+    indexes: tuple[IndexFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An upstream with its indexes at hand."""
+
+    upstream: Upstream
+    root: Root
+    texts: tuple[Path, ...]
+    """The open texts of `root.indexes`, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[C]):
+    """What a want stands for."""
+
+    candidates: tuple[C, ...]
+    is_optional: bool = False
+    """A glob's matches: reported, not fatal, when they cannot be had."""
+    reason: str = ""
+    """Why there is no candidate."""
+    near: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A set that installs, or why there is none."""
+
+    choices: tuple[Choice, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Universe(Protocol[C]):
+    """All packages of a target, and the choice its own tool would make."""
+
+    def find(self, want: str) -> Found[C]:
+        """Say what a want stands for."""
+
+    def solve(self, wants: Sequence[C]) -> Solution:
+        """Choose the set that installs all `wants` on the base, as the target's own tool would."""
+
+    def fits(self, wants: Sequence[C]) -> tuple[str, ...]:
+        """Say why `wants` cannot be installed together on the base; empty when they can."""
+
+    def name_of(self, candidate: C) -> str:
+        """Return a candidate's name for people."""
+
+
+class Cache(Protocol):
+    """Keeps what was derived from an index, by a key that names index and format."""
+
+    def derived(self, key: str) -> bytes | None:
+        """Return what was kept, None when nothing is."""
+
+    def put_derived(self, key: str, data: bytes) -> None:
+        """Keep `data`; best effort."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryFacts:
+    """What the root of a repository of ours says about itself."""
+
+    name: str
+    target: Target
+    time: int
+    """Seconds since the epoch: the lock's."""
+
+
+Signer = Callable[[bytes], tuple[bytes, bytes]]
+"""Text to (inline-signed text, detached signature)."""
+
+
+class Format(Protocol):
+    """A package family."""
+
+    suffix: str
+    """Of its package files: `.deb`."""
+    pointers: frozenset[str]
+    """Paths of the files that are committed last, whether or not a repository has them."""
+
+    def path(self, upstream: Upstream) -> str:
+        """Say where below a mirror an upstream lies, for the lock."""
+
+    def root_files(self, upstream: Upstream) -> tuple[RootFile, ...]:
+        """Return where a root may lie, in the order to try."""
+
+    def read_root(self, content: bytes, upstream: Upstream, target: Target) -> Root:
+        """Parse a verified root; HostileInputError when it is malformed or lacks what the target needs."""
+
+    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, *, weak: bool) -> Universe[Any]:
+        """Open the indexes of all upstreams of a target, in manifest order."""
+
+    def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
+        """Read a package file; HostileInputError when it is none."""
+
+    def metadata(
+        self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None
+    ) -> tuple[TreeFile, ...]:
+        """Return the index files of a repository that holds `packages`, pointers last; signed when `sign` is given."""
+
+    def existing_signatures(self, read: Callable[[str], bytes | None]) -> tuple[bytes | None, bytes | None]:
+        """Return the (inline, detached) signatures of a published repository, read by path."""
+
+    def index_text(self, packages: Sequence[Package]) -> bytes:
+        """Return an index of packages read from files, for `universe` to open beside those of upstreams."""
+
+    def client_files(self, facts: "ClientFacts") -> Mapping[str, bytes]:
+        """Return the files by which clients find a repository, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFacts:
+    """What a client file says."""
+
+    name: str
+    url: str
+    """Of the repository, over http."""
+    folder: str
+    """Of the repository, on this machine."""
+    is_signed: bool

@@ -1,0 +1,220 @@
+"""Resolution <-> lock text.
+
+JSON, keys sorted, one upstream, package or asset a line, so that a diff of two locks reads like a change log. What an
+upstream said of a package (its stanza) stands at the end, one a line too (`verbatim`): with it a lock alone makes the
+indexes of a repository, on any machine and after upstream has moved on (G6).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from repobuild.errors import HostileInputError
+from repobuild.model import Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
+from repobuild.record import sha256_of
+
+FORMAT = 1
+LIMIT = 64 << 20
+"""Bytes of a lock."""
+_DIGITS = frozenset("0123456789abcdef")
+
+
+def write(lock: Lock) -> bytes:
+    """Return the text of a lock; the same bytes for the same value."""
+    metadata = {choice.package.sha256: choice.package.metadata for choice in lock.choices}
+    fields: dict[str, str] = {
+        "format": _json(FORMAT),
+        "target": _json(lock.target),
+        "time": _json(lock.time),
+        "manifest": _json(lock.manifest),
+        "name": _json(lock.name),
+        "version": _json(lock.version),
+        "endpoint": _json(lock.endpoint),
+        "options": _json({"weak_dependencies": lock.options.weak_dependencies}),
+        "unverified": _json(list(lock.unverified)),
+        "sets": _lines(_json(list(each)) for each in lock.sets),
+        "upstreams": _lines(_json(_pin_fields(each)) for each in lock.upstreams),
+        "missing": _lines(
+            _json({"want": each.want, "reason": each.reason, "near": list(each.near)}) for each in lock.missing
+        ),
+        "assets": _lines(
+            _json({"name": each.name, "url": each.url, "size": each.size, "sha256": each.sha256})
+            for each in lock.assets
+        ),
+        "packages": _lines(_json(_package_fields(each)) for each in lock.choices),
+        "verbatim": _lines(
+            (f"{_json(digest)}: {_json(metadata[digest])}" for digest in sorted(metadata)), opening="{", closing="}"
+        ),
+    }
+    return ("{\n" + ",\n".join(f"{_json(key)}: {fields[key]}" for key in sorted(fields)) + "\n}\n").encode()
+
+
+def read(text: bytes, what: str) -> Lock:
+    """Parse the text of a lock; `what` names it in messages.
+
+    Raises:
+        HostileInputError: when it is larger than `LIMIT`, malformed, or of another format.
+    """
+    if len(text) > LIMIT:
+        raise HostileInputError(f"larger than {LIMIT} bytes: {what}")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HostileInputError(f"not JSON: {what}", "make it anew: repobuild lock --update") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise HostileInputError(f"not a lock of format {FORMAT}: {what}", "make it anew: repobuild lock --update")
+    try:
+        return _lock(_Fields(fields))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HostileInputError(f"malformed lock {what}: {error}", "make it anew: repobuild lock --update") from error
+
+
+def succeed(lock: Lock, former: Lock | None) -> Lock:
+    """Return `lock` with a time after that of the lock it replaces: clients never see an older one."""
+    if former is None or lock.time > former.time:
+        return lock
+    return replace(lock, time=former.time + 1)
+
+
+def same_content(one: Lock, other: Lock) -> bool:
+    """Say whether two locks differ in nothing but their time."""
+    return replace(one, time=0) == replace(other, time=0)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(", ", ": "))
+
+
+def _lines(items: Iterable[str], *, opening: str = "[", closing: str = "]") -> str:
+    joined = ",\n ".join(items)
+    return f"{opening}\n {joined}\n{closing}" if joined else opening + closing
+
+
+def _pin_fields(pin: RootPin) -> dict[str, object]:
+    return {
+        "name": pin.name,
+        "path": pin.path,
+        "sha256": pin.sha256,
+        "date": pin.date,
+        "signer": pin.signer,
+        "verify": pin.verify.value,
+    }
+
+
+def _package_fields(choice: Choice) -> dict[str, object]:
+    package = choice.package
+    names = ("name", "version", "arch", "size", "sha256", "path", "upstream", "filename")
+    return {name: getattr(package, name) for name in names} | {"why": choice.why}
+
+
+class _Fields:
+    """A JSON object whose values are taken by type."""
+
+    def __init__(self, fields: Any) -> None:
+        if not isinstance(fields, dict):
+            raise TypeError(f"expected an object, got {str(fields)[:40]!r}")
+        self._fields: Mapping[str, Any] = fields
+
+    def text(self, key: str) -> str:
+        value = self._fields[key]
+        if not isinstance(value, str):
+            raise TypeError(f"{key}: expected text, got {str(value)[:40]!r}")
+        return value
+
+    def number(self, key: str) -> int:
+        value = self._fields[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+            raise ValueError(f"{key}: expected a number, got {str(value)[:40]!r}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._fields[key]
+        if not isinstance(value, bool):
+            raise TypeError(f"{key}: expected true or false, got {str(value)[:40]!r}")
+        return value
+
+    def digest(self, key: str, *, may_be_empty: bool = False) -> str:
+        value = self.text(key)
+        if (len(value) != 64 or set(value) - _DIGITS) and not (may_be_empty and not value):
+            raise ValueError(f"{key}: expected a sha256, got {value[:70]!r}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._fields[key]
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise TypeError(f"{key}: expected a list of texts")
+        return tuple(value)
+
+    def each(self, key: str, make: "Callable[[_Fields], Any]") -> tuple[Any, ...]:
+        value = self._fields[key]
+        if not isinstance(value, list):
+            raise TypeError(f"{key}: expected a list")
+        return tuple(make(_Fields(each)) for each in value)
+
+    def rows(self, key: str) -> tuple[tuple[str, ...], ...]:
+        value = self._fields[key]
+        if not isinstance(value, list):
+            raise TypeError(f"{key}: expected a list")
+        return tuple(_Fields({key: each}).texts(key) for each in value)
+
+    def inner(self, key: str) -> "_Fields":
+        return _Fields(self._fields[key])
+
+
+def _lock(fields: _Fields) -> Lock:
+    metadata = fields.inner("verbatim")
+    return Lock(
+        target=fields.text("target"),
+        time=fields.number("time"),
+        manifest=fields.text("manifest"),
+        name=fields.text("name"),
+        version=fields.text("version"),
+        endpoint=fields.text("endpoint"),
+        upstreams=fields.each("upstreams", _pin),
+        choices=fields.each("packages", lambda each: _choice(each, metadata)),
+        missing=fields.each(
+            "missing", lambda each: Missing(want=each.text("want"), reason=each.text("reason"), near=each.texts("near"))
+        ),
+        sets=fields.rows("sets"),
+        options=Options(weak_dependencies=fields.inner("options").flag("weak_dependencies")),
+        assets=fields.each(
+            "assets",
+            lambda each: Asset(
+                name=each.text("name"), url=each.text("url"), size=each.number("size"), sha256=each.digest("sha256")
+            ),
+        ),
+        unverified=fields.texts("unverified"),
+    )
+
+
+def _pin(fields: _Fields) -> RootPin:
+    return RootPin(
+        name=fields.text("name"),
+        path=fields.text("path"),
+        sha256=fields.digest("sha256", may_be_empty=True),
+        date=fields.number("date"),
+        signer=fields.text("signer"),
+        verify=Verify(fields.text("verify")),
+    )
+
+
+def _choice(fields: _Fields, metadata: _Fields) -> Choice:
+    digest = fields.digest("sha256")
+    package = Package(
+        name=fields.text("name"),
+        version=fields.text("version"),
+        arch=fields.text("arch"),
+        size=fields.number("size"),
+        sha256=digest,
+        path=fields.text("path"),
+        upstream=fields.text("upstream"),
+        filename=fields.text("filename"),
+        metadata=metadata.text(digest),
+    )
+    return Choice(package, fields.text("why"))
+
+
+def digest(text: bytes) -> str:
+    """Return the digest of a lock's text."""
+    return sha256_of(text)

@@ -1,0 +1,115 @@
+"""Catalog x wants -> Resolution: one joint solve, or install sets where wants exclude each other."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from repobuild.errors import MissingError, UnresolvableError
+from repobuild.formats.protocol import Found, Solution, Universe
+from repobuild.model import Choice, Missing, Resolution
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class _Want(Generic[C]):
+    text: str
+    candidate: C
+    is_optional: bool
+
+
+def resolve(universe: Universe[C], groups: Sequence[Sequence[str]], *, skip_missing: bool = False) -> Resolution:
+    """Choose everything that `groups` of wants need, on the universe's base.
+
+    Wants are solved together. When they exclude each other, each goes to the first install set that takes it, in
+    manifest order, and the resolution is the union of the sets.
+
+    Raises:
+        MissingError: for names that no upstream has, all of them at once, unless `skip_missing`.
+        UnresolvableError: for a want that cannot be installed even alone, unless `skip_missing`.
+    """
+    wants, missing = _find_all(universe, groups)
+    if missing and not skip_missing:
+        raise MissingError(
+            {each.want: each.near for each in missing},
+            "mend the manifest, or go on without them: --skip-missing",
+        )
+    joint = universe.solve([want.candidate for want in wants])
+    if not joint.problems:
+        return Resolution(
+            choices=joint.choices,
+            missing=tuple(missing),
+            sets=(tuple(dict.fromkeys(want.text for want in wants)),),
+            notes=joint.notes,
+        )
+    sets, impossible = _first_fit(universe, wants)
+    fatal = [each for each in impossible if not each.is_optional]
+    if fatal and not skip_missing:
+        lines = [f"{each.want}: {each.reason}" for each in fatal]
+        raise UnresolvableError(
+            "cannot be installed, even alone: " + "; ".join(lines),
+            "mend the manifest, or go on without: --skip-missing",
+        )
+    solutions = [universe.solve([want.candidate for want in each]) for each in sets]
+    notes = [f"the wants exclude each other, so they were put into {len(sets)} install sets: {joint.problems[0]}"]
+    notes += [f"left out of a glob: {each.want}: {each.reason}" for each in impossible if each.is_optional]
+    return Resolution(
+        choices=_union(solutions),
+        missing=(*missing, *(each.missing for each in impossible)),
+        sets=tuple(tuple(dict.fromkeys(want.text for want in each)) for each in sets),
+        notes=(*notes, *(note for solution in solutions for note in solution.notes)),
+    )
+
+
+def _find_all(universe: Universe[C], groups: Sequence[Sequence[str]]) -> tuple[list[_Want[C]], list[Missing]]:
+    wants: list[_Want[C]] = []
+    missing: list[Missing] = []
+    for text in dict.fromkeys(want for group in groups for want in group):
+        found: Found[C] = universe.find(text)
+        if not found.candidates:
+            missing.append(Missing(want=text, reason=found.reason, near=found.near))
+        wants += [_Want(text, candidate, found.is_optional) for candidate in found.candidates]
+    return wants, missing
+
+
+@dataclass(frozen=True, slots=True)
+class _Impossible:
+    want: str
+    reason: str
+    is_optional: bool
+
+    @property
+    def missing(self) -> Missing:
+        return Missing(want=self.want, reason=self.reason)
+
+
+def _first_fit(universe: Universe[C], wants: Iterable[_Want[C]]) -> tuple[list[list[_Want[C]]], list[_Impossible]]:
+    sets: list[list[_Want[C]]] = [[]]
+    impossible: list[_Impossible] = []
+    for want in wants:
+        for members in sets:
+            if not universe.fits([*(each.candidate for each in members), want.candidate]):
+                members.append(want)
+                break
+        else:
+            problems = universe.fits([want.candidate])
+            if problems:
+                name = f"{want.text} ({universe.name_of(want.candidate)})"
+                impossible.append(_Impossible(name, "; ".join(problems), want.is_optional))
+            elif not want.is_optional:
+                sets.append([want])
+            else:
+                name = f"{want.text} ({universe.name_of(want.candidate)})"
+                impossible.append(_Impossible(name, "excluded by another want", is_optional=True))
+    return [members for members in sets if members], impossible
+
+
+def _union(solutions: Iterable[Solution]) -> tuple[Choice, ...]:
+    chosen: dict[tuple[str, str, str], Choice] = {}
+    for solution in solutions:
+        for choice in solution.choices:
+            package = choice.package
+            known = chosen.setdefault((package.name, package.version, package.arch), choice)
+            if known.why != choice.why and choice.why == "want":
+                chosen[package.name, package.version, package.arch] = replace(known, why="want")
+    return tuple(chosen[key] for key in sorted(chosen))
