@@ -1,0 +1,14 @@
+"""The command line: options in, exit code out. The only room that prints, exits and reads the environment.
+
+main      the entry point, and what becomes of an error
+options   the options that commands share, and the run they describe
+console   how a run speaks: tables, JSON, progress bars
+build     sync, plan, lock, show
+ship      bundle, install, rollback, check
+serve     client, nginx, serve
+house     targets, key, gc, help
+"""
+
+from repobuild.cli.main import main
+
+__all__ = ["main"]

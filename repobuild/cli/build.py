@@ -1,0 +1,227 @@
+"""sync, plan, lock, show."""
+
+import time
+from collections.abc import Sequence
+
+import click
+
+from repobuild import pipeline
+from repobuild.cli.console import err, fields, out, out_json, size, table
+from repobuild.cli.options import Run, building, common, signing
+from repobuild.errors import RepobuildError
+from repobuild.model import Lock, Target
+
+CHECK_EXIT_CODE = 6
+"""Of `sync --check` where there is something to do."""
+_SHOWN = 8
+"""Missing names shown before "and more"."""
+
+
+@click.command()
+@building
+@click.option("--force", is_flag=True, help="Build again although nothing has changed.")
+@click.option("--check", is_flag=True, help="Do nothing; exit 6 when there is something to do.")
+@signing
+@common
+def sync(run: Run, targets: Sequence[str], check: bool) -> int:
+    """Make the repositories of TARGETs what the manifest says: resolve, download, verify, publish.
+
+    A repository that is as it should be is left alone: no network, no rewrite. TARGET is like d12.x86_64 or
+    bookworm.amd64; `all` means every target of the manifest; none means this machine's own.
+    """
+    with run.session() as session:
+        if check:
+            plans = [pipeline.plan(session, run.job(each), run.lock_path(each)) for each in run.targets(targets)]
+            pending = [each.target for each in plans if not each.is_empty]
+            if run.json:
+                out_json({"pending": pending})
+            return CHECK_EXIT_CODE if pending else 0
+        outcomes, failures = sync_targets(run, session, run.targets(targets))
+    if run.json:
+        out_json(
+            {
+                "targets": [_outcome_json(outcome, seconds) for outcome, seconds in outcomes],
+                "failed": {name: {"error": error.message, "exit": error.exit_code} for name, error in failures},
+            }
+        )
+    else:
+        _report(run, outcomes)
+    return failures[0][1].exit_code if failures else 0
+
+
+def sync_targets(
+    run: Run, session: pipeline.Session, targets: Sequence[Target]
+) -> tuple[list[tuple[pipeline.Outcome, float]], list[tuple[str, RepobuildError]]]:
+    """Sync one target after the other; return outcomes with their seconds, and failures.
+
+    The failure of one of several targets does not stop the others; the failure of a single one is raised.
+    """
+    outcomes: list[tuple[pipeline.Outcome, float]] = []
+    failures: list[tuple[str, RepobuildError]] = []
+    for target in targets:
+        begun = time.monotonic()
+        try:
+            outcome = pipeline.sync(session, run.job(target), run.lock_path(target))
+        except RepobuildError as error:
+            if len(targets) == 1:
+                raise
+            failures.append((target.name, error))
+            err(f"error: {target}: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        else:
+            outcomes.append((outcome, time.monotonic() - begun))
+    return outcomes, failures
+
+
+def _outcome_json(outcome: pipeline.Outcome, seconds: float) -> dict[str, object]:
+    names = ("target", "path", "is_changed", "downloaded", "fetched", "reused", "mirrors", "notes")
+    return {
+        **fields(outcome, names),
+        **_lock_json(outcome.lock),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _lock_json(lock: Lock) -> dict[str, object]:
+    return {
+        "packages": len(lock.choices),
+        "size": _payload_size(lock),
+        "time": lock.time,
+        "missing": [each.want for each in lock.missing],
+        "sets": len(lock.sets),
+        "unverified": list(lock.unverified),
+    }
+
+
+def _payload_size(lock: Lock) -> int:
+    return sum(each.package.size for each in lock.choices) + sum(each.size for each in lock.assets)
+
+
+def _report(run: Run, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
+    if not outcomes:
+        return
+    header = ("target", "packages", "size", "downloaded", "reused", "missing", "seconds", "")
+    table(
+        header,
+        (
+            (
+                outcome.target,
+                len(outcome.lock.choices),
+                size(_payload_size(outcome.lock)),
+                size(outcome.downloaded),
+                outcome.reused,
+                len(outcome.lock.missing),
+                f"{seconds:.1f}",
+                "published" if outcome.is_changed else "unchanged",
+            )
+            for outcome, seconds in outcomes
+        ),
+    )
+    for outcome, _ in outcomes:
+        _report_details(outcome)
+    for outcome, _ in outcomes:
+        name, path = outcome.lock.name, outcome.path
+        key = f" (first: cp {path.parent}/{name}.gpg /etc/apt/keyrings/)" if run.signing_key is not None else ""
+        out(f"{outcome.target}: {path}")
+        out(f"  use it here:  cp {path.parent}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update{key}")
+        out(
+            f"  and elsewhere, once a web server serves {path.parent}: {name}.list; see: repobuild nginx, repobuild client"
+        )
+
+
+def _report_details(outcome: pipeline.Outcome) -> None:
+    for mirror, count in outcome.mirrors.items():
+        err(f"{outcome.target}: {count} files from {mirror}")
+    for note in outcome.notes:
+        err(f"{outcome.target}: {note}")
+    missing = [each.want for each in outcome.lock.missing]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        err(f"{outcome.target}: missing: {', '.join(missing[:_SHOWN])}{more}")
+    if outcome.lock.unverified:
+        err(f"{outcome.target}: not verified, as allowed: {', '.join(outcome.lock.unverified)}")
+
+
+@click.command()
+@building
+@common
+def plan(run: Run, targets: Sequence[str]) -> None:
+    """Say what sync would add, drop and download."""
+    with run.session() as session:
+        plans = [pipeline.plan(session, run.job(each), run.lock_path(each)) for each in run.targets(targets)]
+    if run.json:
+        names = ("target", "path", "added", "removed", "kept", "download", "downloads", "free", "notes")
+        out_json([{**fields(each, names), **_lock_json(each.lock)} for each in plans])
+        return
+    header = ("target", "packages", "size", "add", "drop", "keep", "download", "free")
+    table(
+        header,
+        (
+            (
+                each.target,
+                len(each.lock.choices),
+                size(each.size),
+                len(each.added),
+                len(each.removed),
+                each.kept,
+                f"{size(each.download)} in {each.downloads} files",
+                size(each.free),
+            )
+            for each in plans
+        ),
+    )
+    for each in plans:
+        for note in each.notes:
+            err(f"{each.target}: {note}")
+        if run.verbose:
+            for name in each.added:
+                out(f"{each.target} + {name}")
+            for name in each.removed:
+                out(f"{each.target} - {name}")
+
+
+@click.command()
+@building
+@common
+def lock(run: Run, targets: Sequence[str]) -> None:
+    """Resolve the wants of TARGETs and write their locks; with --update, look upstream again."""
+    rows = []
+    with run.session() as session:
+        for target in run.targets(targets):
+            path = run.lock_path(target)
+            locked = pipeline.lock_job(session, run.job(target), path)
+            rows.append((target, path, locked))
+    if run.json:
+        out_json([{"target": t.name, "path": str(p), "is_new": x.is_new, **_lock_json(x.lock)} for t, p, x in rows])
+        return
+    for target, path, locked in rows:
+        word = "resolved" if locked.is_new else "unchanged"
+        out(f"{target}: {len(locked.lock.choices)} packages, {size(_payload_size(locked.lock))}, {word}: {path}")
+        for note in locked.notes:
+            err(f"{target}: {note}")
+        for each in locked.lock.missing:
+            err(f"{target}: missing: {each.want}: {each.reason}")
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--region", help="Which mirrors: auto, host, default, china, europe ….")
+@common
+def show(run: Run, targets: Sequence[str]) -> None:
+    """Show what TARGETs see of the manifest: upstreams with their URLs, and the wants, expanded."""
+    described = [
+        run.manifest.describe(each, region=run.region, host_mirrors=run.host_mirrors) for each in run.targets(targets)
+    ]
+    if run.json:
+        out_json(described[0].to_json() if len(described) == 1 else [each.to_json() for each in described])
+        return
+    for each in described:
+        out(f"{each.target} ({each.region})")
+        for upstream in each.upstreams:
+            out(f"  {upstream.name} [{upstream.module}] {' '.join(f'{k}={v}' for k, v in upstream.options.items())}")
+            for url in upstream.baseurl:
+                out(f"    {url}")
+        for group in each.groups:
+            out(f"  {' '.join(group)}")
+
+
+COMMANDS = (sync, plan, lock, show)

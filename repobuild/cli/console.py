@@ -1,0 +1,114 @@
+"""How a run speaks: results on stdout, everything else on stderr, nothing raw from outside on either."""
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def safe(text: str) -> str:
+    """Return `text` with control and direction characters escaped: a terminal does nothing with it but show it."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text.encode("utf-8", "replace").decode())
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it (powers of 1000)."""
+    number = float(count)
+    for unit in _UNITS:
+        if number < 1000 or unit == _UNITS[-1]:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def out(text: str = "") -> None:
+    """Print a line of the result."""
+    print(safe(text))
+
+
+def err(text: str) -> None:
+    """Print a line for the operator, around a progress bar if one is shown."""
+    tqdm.write(safe(text), file=sys.stderr)
+
+
+def out_json(value: object) -> None:
+    """Print a result for machines."""
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under a header; numbers to the right."""
+    cells = [[*header], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for row in cells:
+        aligned = [
+            cell.rjust(width) if cell[:1].isdigit() and number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        out("  ".join(aligned).rstrip())
+
+
+class Voice:
+    """Progress on stderr: notes as lines, measured work as a tqdm bar when stderr is a terminal."""
+
+    def __init__(self, *, verbose: bool, is_terminal: bool) -> None:
+        self._verbose = verbose
+        self._is_terminal = is_terminal
+        self._bar: tqdm[Any] | None = None
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        err(text)
+
+    def debug(self, text: str) -> None:
+        """Say one line with `-v`."""
+        if self._verbose:
+            err(text)
+
+    def start(self, what: str, total: int) -> None:
+        """Show a bar of `total` bytes; without a terminal, nothing."""
+        if self._is_terminal and total:
+            self._bar = tqdm(
+                total=total,
+                desc=safe(what)[:40],
+                unit="B",
+                unit_scale=True,
+                unit_divisor=1000,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+                mininterval=0.2,
+            )
+
+    def advance(self, count: int) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            with self._lock:
+                self._bar.update(count)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def fields(value: object, names: Iterable[str]) -> Mapping[str, object]:
+    """Return attributes of a value for JSON; paths as text."""
+    return {name: _plain(getattr(value, name)) for name in names}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

@@ -1,0 +1,73 @@
+"""The entry point, and what becomes of an error."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from repobuild import __version__
+from repobuild.cli import build, house, serve, ship
+from repobuild.cli.console import err
+from repobuild.errors import RepobuildError, UsageError
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_INTERRUPTED = 130
+
+
+@click.group(context_settings=_SETTINGS, epilog="Exit codes and files: repobuild help manual")
+@click.version_option(__version__, prog_name="repobuild")
+def root() -> None:
+    """Build local YUM and APT repositories and offline bundles: verified, for any target, from any host."""
+
+
+for _command in (*build.COMMANDS, *ship.COMMANDS, *serve.COMMANDS, *house.COMMANDS):
+    root.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run repobuild and exit with the code that the manual documents."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run repobuild and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = root.main(words, prog_name="repobuild", standalone_mode=False)
+        sys.stdout.flush()
+    except RepobuildError as error:
+        _report(error, debug="--debug" in words)
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        err("interrupted; run the same command again to go on")
+        result = _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output is gone; point stdout away so that the interpreter's last flush finds a reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        result = 0
+    except Exception as error:  # noqa: BLE001 -- the one place where a bug ends
+        _report_bug(error, debug="--debug" in words)
+        result = RepobuildError.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: RepobuildError, *, debug: bool) -> None:
+    if debug:
+        err("".join(traceback.format_exception(error)).rstrip())
+    err(f"error: {error.message}")
+    if error.hint:
+        err(f"hint: {error.hint}")
+
+
+def _report_bug(error: Exception, *, debug: bool) -> None:
+    if debug:
+        err("".join(traceback.format_exception(error)).rstrip())
+    err(f"error: a bug in repobuild: {type(error).__name__}: {error}")
+    err("hint: run the same command with --debug and report what it prints")

@@ -1,0 +1,83 @@
+"""What a run works with."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from repobuild import fetch
+from repobuild.model import Target
+from repobuild.progress import SILENT, Progress
+from repobuild.publish import Repository
+from repobuild.signing import SigningKey
+from repobuild.state import Memory
+from repobuild.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator says about a run."""
+
+    home: Path
+    store: Path
+    state: Path
+    host: Target | None
+    """The build machine's own target: its repository lies directly below the home."""
+    now: int
+    """Seconds since the epoch."""
+    fetching: fetch.Settings = field(default_factory=fetch.Settings)
+    key: SigningKey | None = None
+    offline: bool = False
+    """Never touch the network."""
+    update: bool = False
+    """Look upstream again although the lock fits the manifest."""
+    force: bool = False
+    """Build again although nothing has changed."""
+    locked: bool = False
+    """Refuse to move the lock."""
+    skip_missing: bool = False
+    allow_older: bool = False
+    skip_unavailable: bool = False
+
+
+class Session:
+    """Opens store, fetcher and memory when they are first needed. A context manager."""
+
+    def __init__(self, settings: Settings, progress: Progress = SILENT) -> None:
+        self.settings = settings
+        self.progress = progress
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, held shared for the rest of the run."""
+        return self._open.enter_context(Store.open(self.settings.store))
+
+    @cached_property
+    def fetcher(self) -> fetch.Fetcher:
+        """The fetcher with its connections."""
+        return self._open.enter_context(fetch.Fetcher(self.settings.fetching))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What is remembered of upstreams."""
+        return Memory(self.settings.state)
+
+    def parts(self, target: str, name: str) -> tuple[str, ...]:
+        """Return the path of a target's repository below the home (design.md, rulings: places)."""
+        host = self.settings.host
+        return (name,) if host is not None and host.name == target else (target, name)
+
+    def repository(self, target: str, name: str) -> Repository:
+        """Return the place of a target's repository."""
+        return Repository(self.settings.home, self.parts(target, name))

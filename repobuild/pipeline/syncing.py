@@ -1,0 +1,265 @@
+"""Lock -> objects -> tree -> repository."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repobuild import lock, publish
+from repobuild.durable import Folder
+from repobuild.errors import HostileInputError, UsageError
+from repobuild.fetch import Location, Request
+from repobuild.formats import FORMATS
+from repobuild.formats.protocol import ClientFacts, RepositoryFacts, Signer
+from repobuild.model import Job, Lock, Tree
+from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock
+from repobuild.pipeline.session import Session
+from repobuild.publish import Repository
+from repobuild.signing import keep_or_sign
+from repobuild.targets import parse_target
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_SIGNATURE_LIMIT = 64 << 20
+"""Bytes of a signed root of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a sync did for one target."""
+
+    target: str
+    path: Path
+    lock: Lock
+    is_changed: bool
+    """Whether something was published."""
+    downloaded: int = 0
+    """Bytes."""
+    fetched: int = 0
+    """Objects that came from a mirror."""
+    reused: int = 0
+    """Objects that the store had."""
+    mirrors: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a sync would do for one target."""
+
+    target: str
+    path: Path
+    lock: Lock
+    added: tuple[str, ...]
+    """File names."""
+    removed: tuple[str, ...]
+    kept: int
+    download: int
+    """Bytes that are not in the store."""
+    downloads: int
+    """Files that are not in the store."""
+    size: int
+    """Bytes of the payload."""
+    free: int
+    """Bytes free where the store is."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the repository is as it should be."""
+        return not self.added and not self.removed
+
+
+def sync(session: Session, job: Job, path: Path) -> Outcome:
+    """Make the repository of a target what its manifest says, and leave it alone when it is.
+
+    Args:
+        session: the run.
+        job: what the target sees of the manifest.
+        path: of the lock file.
+    """
+    settings = session.settings
+    repository = session.repository(job.target.name, job.name)
+    served = _served(repository)
+    if served is not None and _is_settled(session, job, path, repository, served):
+        repository.prune(settings.now)
+        repository.write_beside(beside(session, served))
+        return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False)
+    locked = lock_job(session, job, path, served)
+    if served == locked.lock and not settings.force and repository.is_intact(session.progress):
+        repository.write_beside(beside(session, served))
+        return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
+    requests = _requests(job, locked)
+    if settings.offline:
+        _require_stored(session, requests)
+    fetched = session.fetcher.fetch(requests, session.store, session.progress)
+    tree = make_tree(session, locked.lock, locked.text, repository)
+    repository.publish(
+        tree, session.store, beside=beside(session, locked.lock), now=settings.now, progress=session.progress
+    )
+    return Outcome(
+        target=job.target.name,
+        path=repository.path,
+        lock=locked.lock,
+        is_changed=True,
+        downloaded=fetched.bytes,
+        fetched=fetched.downloaded,
+        reused=fetched.reused,
+        mirrors=fetched.mirrors,
+        notes=locked.notes,
+    )
+
+
+def plan(session: Session, job: Job, path: Path) -> Plan:
+    """Say what `sync` would add, drop and download; the lock is moved if it has to be, nothing else is touched."""
+    repository = session.repository(job.target.name, job.name)
+    served = _served(repository)
+    locked = lock_job(session, job, path, served)
+    wanted = _payload(locked.lock)
+    there = _payload(served) if served is not None else {}
+    absent = [(digest, size) for digest, size in wanted.values() if not session.store.has(digest, size)]
+    return Plan(
+        target=job.target.name,
+        path=repository.path,
+        lock=locked.lock,
+        added=tuple(sorted(name for name in wanted if there.get(name) != wanted[name])),
+        removed=tuple(sorted(name for name in there if wanted.get(name) != there[name])),
+        kept=sum(there.get(name) == wanted[name] for name in wanted),
+        download=sum(size for _, size in absent),
+        downloads=len(absent),
+        size=sum(size for _, size in wanted.values()),
+        free=_free(session.settings.store),
+        notes=locked.notes,
+    )
+
+
+def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository) -> Tree:
+    """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6)."""
+    target = parse_target(chosen.target)
+    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time)
+    form = FORMATS[target.family]
+    sign = _signer(session, repository, chosen)
+    return publish.make_tree(chosen, text, form.metadata([each.package for each in chosen.choices], facts, sign))
+
+
+def beside(session: Session, chosen: Lock) -> dict[str, bytes]:
+    """Return the files that lie beside a repository: the clients' own, and the public key when there is one."""
+    key = session.settings.key
+    facts = client_facts(session, chosen.target, chosen.name, chosen.endpoint)
+    files = dict(FORMATS[parse_target(chosen.target).family].client_files(facts))
+    if key is not None:
+        files |= {f"{chosen.name}.gpg": key.public_binary(), f"{chosen.name}.asc": key.public_armored()}
+    return files
+
+
+def client_facts(session: Session, target: str, name: str, endpoint: str) -> ClientFacts:
+    """Return what the clients' files of a repository say."""
+    parts = session.parts(target, name)
+    return ClientFacts(
+        name=name,
+        url="/".join((_without_default_port(endpoint), *parts)),
+        folder=str(session.settings.home.absolute().joinpath(*parts)),
+        is_signed=session.settings.key is not None,
+    )
+
+
+def _without_default_port(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}{slash}{path}".rstrip("/")
+
+
+def _served(repository: Repository) -> Lock | None:
+    """Return the lock of what is published; None when there is nothing, or nothing of ours."""
+    current = repository.current()
+    if current is None or current.lock_text is None:
+        return None
+    try:
+        return lock.read(current.lock_text, f"the lock in {repository.path}")
+    except HostileInputError:
+        return None
+
+
+def _is_settled(session: Session, job: Job, path: Path, repository: Repository, served: Lock) -> bool:
+    """Say whether a repository is to be left alone: it fits the manifest and the lock, and no file has changed."""
+    settings = session.settings
+    if settings.update or settings.force or served.manifest != job.digest or served.target != job.target.name:
+        return False
+    written = read_lock(path)
+    is_superseded = written is not None and written.manifest == job.digest and written != served
+    if is_superseded or _is_signed(repository, served) != (settings.key is not None):
+        return False
+    return repository.is_intact(session.progress)
+
+
+def _requests(job: Job, locked: Locked) -> list[Request]:
+    mirrors = mirrors_of(job, locked.served)
+    requests = []
+    for choice in locked.lock.choices:
+        package = choice.package
+        if package.upstream not in mirrors:
+            raise UsageError(
+                f"the lock takes {package.filename} from an upstream that the manifest lacks: {package.upstream}",
+                "move the lock: repobuild lock --update",
+            )
+        places = tuple(Location(mirror=mirror, path=package.path) for mirror in mirrors[package.upstream])
+        requests.append(
+            Request(
+                what=package.filename,
+                locations=places,
+                sha256=package.sha256,
+                size=package.size,
+                limit=package.size,
+            )
+        )
+    for asset in locked.lock.assets:
+        folder, _, name = asset.url.rpartition("/")
+        place = Location(mirror=mirrors[f"url:{asset.name}"][0], path=name) if folder else None
+        requests.append(
+            Request(
+                what=asset.name,
+                locations=(place,) if place else (),
+                sha256=asset.sha256,
+                size=asset.size,
+                limit=asset.size,
+            )
+        )
+    return list({request.sha256: request for request in requests}.values())
+
+
+def _require_stored(session: Session, requests: list[Request]) -> None:
+    absent = [each.what for each in requests if not session.store.has(each.sha256 or "", each.size)]
+    if absent:
+        raise UsageError(
+            f"{len(absent)} files are not in the store, and --offline forbids fetching them: {', '.join(absent[:3])}",
+            "run the same command without --offline",
+        )
+
+
+def _payload(chosen: Lock) -> dict[str, tuple[str, int]]:
+    packages = {each.package.filename: (each.package.sha256, each.package.size) for each in chosen.choices}
+    return packages | {each.name: (each.sha256, each.size) for each in chosen.assets}
+
+
+def _free(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def _signer(session: Session, repository: Repository, chosen: Lock) -> Signer | None:
+    key = session.settings.key
+    if key is None:
+        return None
+    inline, detached = _existing_signatures(repository, chosen)
+    return lambda text: keep_or_sign(text, inline, detached, key)
+
+
+def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | None, bytes | None]:
+    if not repository.path.is_dir():
+        return None, None
+    with Folder.open(repository.path) as folder:
+        form = FORMATS[parse_target(chosen.target).family]
+        return form.existing_signatures(lambda name: folder.read(name, _SIGNATURE_LIMIT))
+
+
+def _is_signed(repository: Repository, served: Lock) -> bool:
+    return _existing_signatures(repository, served)[1] is not None
