@@ -120,12 +120,11 @@ def _report(run: Run, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> Non
         _report_details(outcome)
     for outcome, _ in outcomes:
         name, path = outcome.lock.name, outcome.path
-        key = f" (first: cp {path.parent}/{name}.gpg /etc/apt/keyrings/)" if run.signing_key is not None else ""
         out(f"{outcome.target}: {path}")
-        out(f"  use it here:  cp {path.parent}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update{key}")
-        out(
-            f"  and elsewhere, once a web server serves {path.parent}: {name}.list; see: repobuild nginx, repobuild client"
-        )
+        if run.signing_key is not None:
+            out(f"  trust it:     mkdir -p /etc/apt/keyrings && cp {path.parent}/{name}.gpg /etc/apt/keyrings/")
+        out(f"  use it here:  cp {path.parent}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update")
+        out(f"  elsewhere:    {name}.list, once a web server serves {path.parent} (repobuild nginx, repobuild client)")
 
 
 def _report_details(outcome: pipeline.Outcome) -> None:

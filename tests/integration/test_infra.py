@@ -87,7 +87,11 @@ def test_an_unchanged_sync_touches_neither_network_nor_repository(built: Built) 
 
 def test_the_marker_is_what_sha256sum_checks(built: Built) -> None:
     result = subprocess.run(
-        ["sha256sum", "-c", "--quiet", "repo_complete"], cwd=built.repository, capture_output=True, text=True, check=False
+        ["sha256sum", "-c", "--quiet", "repo_complete"],
+        cwd=built.repository,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
@@ -117,9 +121,7 @@ def test_apt_of_another_target_takes_all_wants(built: Built, tmp_path: Path, nam
         place = tmp_path / "repository" / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.content or b"")
-    apt = IsolatedApt(
-        tmp_path / "apt", target.package_arch, f"deb [trusted=yes] file:{tmp_path}/repository/ ./\n"
-    )
+    apt = IsolatedApt(tmp_path / "apt", target.package_arch, f"deb [trusted=yes] file:{tmp_path}/repository/ ./\n")
     assert apt.update().returncode == 0
     wants = [each.package.name for each in chosen.choices if each.why == "want"]
 
@@ -160,7 +162,7 @@ def test_a_bare_machine_without_network_installs_every_want_from_the_bundle(
         mount -t tmpfs tmpfs {root}/tmp
         export DEBIAN_FRONTEND=noninteractive
         chroot {root} apt-get update -q
-        chroot {root} apt-get install -q -y --no-install-recommends {' '.join(built.wants)}
+        chroot {root} apt-get install -q -y --no-install-recommends {" ".join(built.wants)}
         chroot {root} nginx -t
         chroot {root} sh -c 'dpkg --audit'
         chroot {root} psql --version
@@ -183,9 +185,7 @@ def test_a_bare_machine_without_network_installs_every_want_from_the_bundle(
 def _without_network(*words: str, mounts: bool = False) -> str:
     """Run a command in a network namespace that has nothing, not even loopback; return what it said."""
     options = ["-n", "-m", "-p", "-f"] if mounts else ["-n"]
-    result = subprocess.run(
-        ["unshare", *options, *words], capture_output=True, text=True, timeout=600, check=False
-    )
+    result = subprocess.run(["unshare", *options, *words], capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
     return result.stdout
 

@@ -14,7 +14,20 @@ LAYERS = (
     {"checked", "compression", "targets", "durable"},
     {"record", "state", "signing"},
     {"store", "archive", "formats"},
-    {"manifest", "host", "catalog", "resolve", "lock", "fetch", "publish", "bundle", "install", "check", "webserver", "serve"},
+    {
+        "manifest",
+        "host",
+        "catalog",
+        "resolve",
+        "lock",
+        "fetch",
+        "publish",
+        "bundle",
+        "install",
+        "check",
+        "webserver",
+        "serve",
+    },
     {"pipeline"},
     {"cli"},
     {"__main__"},
@@ -34,7 +47,19 @@ ONLY_IN = {
     "shutil": set(),
 }
 
-WRITERS = {"rename", "replace", "renames", "link", "symlink", "unlink", "remove", "rmdir", "mkdir", "makedirs", "truncate"}
+WRITERS = {
+    "rename",
+    "replace",
+    "renames",
+    "link",
+    "symlink",
+    "unlink",
+    "remove",
+    "rmdir",
+    "mkdir",
+    "makedirs",
+    "truncate",
+}
 """Functions of os that change what is on disk."""
 PATH_WRITERS = {"write_text", "write_bytes", "touch", "unlink", "rename", "mkdir", "rmdir", "symlink_to", "hardlink_to"}
 
@@ -100,7 +125,8 @@ class TestModule:
         wrong = [
             f"line {node.lineno}: {ast.unparse(node)}"
             for node in ast.walk(ast.parse(module.read_text()))
-            if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "sys.exit", "sys.argv"}
+            if isinstance(node, ast.Attribute)
+            and ast.unparse(node) in {"os.environ", "os.getenv", "sys.exit", "sys.argv"}
         ]
 
         assert [] == wrong
@@ -131,9 +157,8 @@ def writes(tree: ast.AST) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
-        if called in {f"os.{name}" for name in WRITERS}:
-            yield f"line {node.lineno}: {called}"
-        elif isinstance(node.func, ast.Attribute) and node.func.attr in PATH_WRITERS and is_path(node.func.value):
+        by_path = isinstance(node.func, ast.Attribute) and node.func.attr in PATH_WRITERS and is_path(node.func.value)
+        if by_path or called in {f"os.{name}" for name in WRITERS}:
             yield f"line {node.lineno}: {called}"
         elif called in {"open", "io.open"} or called.endswith(".open"):
             yield from (f"line {node.lineno}: {called} for writing" for mode in modes(node) if set(mode) & set("wax+"))
