@@ -1,0 +1,171 @@
+"""The proof of integrity: every byte of a repository is what its marker and its lock say."""
+
+import enum
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from repobuild.durable import Folder
+from repobuild.errors import HostileInputError, ProofError, RepobuildError
+from repobuild.model import LOCK_NAME, MARKER
+from repobuild.progress import SILENT, Progress, measured
+from repobuild.record import TEXT_LIMIT, Generation, hash_files, parse_marker, read_generation, sha256_of, survey
+
+ReadLock = Callable[[bytes], Mapping[str, tuple[int, str]]]
+"""Lock text to (size, sha256) of each payload file, by path."""
+
+_SHOWN = 5
+"""Problems that an error's message holds."""
+
+
+class Fault(enum.StrEnum):
+    """What can be wrong with a file."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+    LOCK = "not as the lock says"
+    MARKER = "not a marker"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that does not hold."""
+
+    fault: Fault
+    path: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        path = self.path if self.path.isprintable() else ascii(self.path)
+        return f"{self.fault}: {path}{' (' + self.detail + ')' if self.detail else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a check found."""
+
+    path: Path
+    marker: str
+    """sha256 of the marker, "" when there is none."""
+    files: int
+    """Files that the marker lists."""
+    size: int
+    """Bytes that were hashed."""
+    problems: tuple[Problem, ...]
+    """Sorted by path."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def prove(self) -> None:
+        """Return when nothing is wrong.
+
+        Raises:
+            ProofError: naming the first problems.
+        """
+        if self.is_whole:
+            return
+        shown = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
+        more = f" and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else ""
+        raise ProofError(f"{self.path} does not hold what it says: {shown}{more}", "repobuild sync --force")
+
+
+def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: ReadLock | None = None) -> Receipt:
+    """Hash every file of the repository at `path` and compare with its marker and with the lock inside.
+
+    Args:
+        path: the repository's folder.
+        progress: hears of the bytes hashed.
+        read_lock: reads the lock inside; without it the lock is compared with the marker only, as any file.
+
+    Raises:
+        DiskError: when the folder cannot be read.
+    """
+    with Folder.open(path) as repository:
+        try:
+            marker = repository.read(MARKER, TEXT_LIMIT)
+            listed = parse_marker(marker) if marker is not None else {}
+        except HostileInputError as error:
+            return _receipt(path, "", {}, 0, [Problem(Fault.MARKER, MARKER, error.message)])
+        if marker is None:
+            return _receipt(path, "", {}, 0, [Problem(Fault.MISSING, MARKER)])
+        digest = sha256_of(marker)
+        generation = read_generation(repository)
+        problems = list(_marker_problems(digest, generation))
+        expected = listed | _carried(generation, listed)
+        found = survey(repository)
+        problems += _compare_names(expected, listed, found)
+        sizes = {name: found[name].st_size for name in expected if name in found and stat.S_ISREG(found[name].st_mode)}
+        with measured(progress, f"check {path.name}", sum(sizes.values())):
+            problems += _compare_digests(repository, expected, sizes, progress)
+        if read_lock is not None:
+            problems += _compare_lock(repository, read_lock, listed, sizes, generation)
+    return _receipt(path, digest, listed, sum(sizes.values()), problems)
+
+
+def _receipt(path: Path, marker: str, listed: Mapping[str, str], size: int, problems: list[Problem]) -> Receipt:
+    ordered = tuple(sorted(set(problems), key=lambda problem: (problem.path, problem.fault, problem.detail)))
+    return Receipt(path=path, marker=marker, files=len(listed), size=size, problems=ordered)
+
+
+def _marker_problems(digest: str, generation: Generation | None) -> Iterator[Problem]:
+    if generation is not None and generation.marker != digest:
+        yield Problem(Fault.CHANGED, MARKER, "another one was published, or a publication did not come to its end")
+
+
+def _carried(generation: Generation | None, listed: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of the files carried over for clients that are reading."""
+    carried = generation.carried if generation is not None else {}
+    return {path: each.sha256 for path, each in carried.items() if path not in listed}
+
+
+def _compare_names(
+    expected: Mapping[str, str], listed: Mapping[str, str], found: Mapping[str, os.stat_result]
+) -> Iterator[Problem]:
+    yield from (Problem(Fault.MISSING, path) for path in listed.keys() - found.keys())
+    yield from (Problem(Fault.FOREIGN, path) for path in found.keys() - expected.keys() - {MARKER})
+    for path in found.keys() & expected.keys():
+        if not stat.S_ISREG(found[path].st_mode):
+            yield Problem(Fault.CHANGED, path, "no regular file")
+
+
+def _compare_digests(
+    repository: Folder, expected: Mapping[str, str], sizes: Mapping[str, int], progress: Progress
+) -> Iterator[Problem]:
+    for path, result in hash_files(repository, sizes, progress):
+        if isinstance(result, RepobuildError):
+            yield Problem(Fault.UNREADABLE, path, result.message)
+        elif result != expected[path]:
+            yield Problem(Fault.CHANGED, path)
+
+
+def _compare_lock(
+    repository: Folder,
+    read_lock: ReadLock,
+    listed: Mapping[str, str],
+    sizes: Mapping[str, int],
+    generation: Generation | None,
+) -> Iterator[Problem]:
+    text = repository.read(LOCK_NAME, TEXT_LIMIT) if LOCK_NAME in sizes else None
+    if text is None:
+        yield Problem(Fault.MISSING, LOCK_NAME)
+        return
+    try:
+        pinned = read_lock(text)
+    except RepobuildError as error:
+        yield Problem(Fault.LOCK, LOCK_NAME, error.message)
+        return
+    for path, (size, sha256) in pinned.items():
+        if listed.get(path) != sha256:
+            yield Problem(Fault.LOCK, path, "the marker does not list what the lock pins")
+        elif path in sizes and sizes[path] != size:
+            yield Problem(Fault.LOCK, path, f"{sizes[path]} bytes, the lock says {size}")
+    if generation is not None:
+        unpinned = listed.keys() - set(generation.metadata) - pinned.keys()
+        yield from (Problem(Fault.LOCK, path, "the lock does not pin it") for path in unpinned)
