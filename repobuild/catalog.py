@@ -9,12 +9,13 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from repobuild.compression import decompress
 from repobuild.errors import (
     HostileInputError,
+    NotFoundError,
     RefusedError,
     RepobuildError,
     RollbackError,
@@ -108,8 +109,19 @@ class _Failures:
 
     errors: list[RepobuildError] = field(default_factory=list)
 
-    def worst(self, upstream: Upstream) -> RepobuildError:
+    @property
+    def are_behind(self) -> bool:
+        """Whether mirrors are older than what was seen, and nothing worse than silence comes from the others."""
+        refused = [each for each in self.errors if isinstance(each, RefusedError)]
+        return bool(refused) and all(isinstance(each, RollbackError) for each in refused)
+
+    def worst(self, upstream: Upstream, *, offline: bool) -> RepobuildError:
         """Return the error to report: a refusal before a rollback before an unreachable mirror."""
+        if offline:
+            return UnreachableError(
+                f"the store does not hold upstream {upstream.name}, and --offline forbids fetching it",
+                "run the same command once without --offline",
+            )
         refused = [each for each in self.errors if isinstance(each, RefusedError)]
         worse = [each for each in refused if not isinstance(each, RollbackError)]
         if worse or refused:
@@ -134,6 +146,7 @@ def load(job: Job, means: Means, extra: Sequence[Loaded] = ()) -> Catalog:
     for upstream, outcome in zip(job.upstreams, outcomes, strict=True):
         if outcome is None:
             skipped.append(upstream.name)
+            pins.append(_pin(upstream, form))
             continue
         loaded.append(outcome[0])
         pins.append(outcome[1])
@@ -157,7 +170,7 @@ class _Loader:
         self._target = target
         self._format = form
         self._means = means
-        self._path = f"{upstream.name} {form.path(upstream)} {target.family}"
+        self._last = f"last {target.name} {upstream.name} {form.path(upstream)}"
 
     def load(self) -> tuple[Loaded, RootPin, str] | None:
         """Return the upstream, its pin and the mirror that served it; None when it is skipped."""
@@ -168,12 +181,11 @@ class _Loader:
                 if loaded is not None:
                     return loaded
                 self._means.progress.note(f"{self._upstream.name}: {mirror.url}: {failures.errors[-1].message}")
-        only_behind = failures.errors and all(isinstance(each, RollbackError) for each in failures.errors)
-        if self._means.limits.offline or only_behind:
+        if self._means.limits.offline or failures.are_behind:
             remembered = self._from_memory()
             if remembered is not None:
                 return remembered
-        error = failures.worst(self._upstream)
+        error = failures.worst(self._upstream, offline=self._means.limits.offline)
         can_skip = self._upstream.skip_if_unavailable or self._means.limits.skip_unavailable
         if can_skip and isinstance(error, UnreachableError):
             self._means.progress.note(f"{self._upstream.name}: skipped: {error.message}")
@@ -200,7 +212,7 @@ class _Loader:
 
     def _from_memory(self) -> tuple[Loaded, RootPin, str] | None:
         """Take the root believed last, from the store; None when it is not there any more."""
-        seen = self._means.memory.get(self._path)
+        seen = self._means.memory.get(self._last)
         store = self._means.store
         if seen is None or not store.has(seen.root) or (seen.signature and not store.has(seen.signature)):
             return None
@@ -227,7 +239,12 @@ class _Loader:
         content = self._means.get(mirror, place.path, _ROOT_LIMIT)
         if place.signature is None or self._upstream.verify is not Verify.ROOT:
             return content, None
-        return content, self._means.get(mirror, place.signature, _ROOT_LIMIT)
+        try:
+            return content, self._means.get(mirror, place.signature, _ROOT_LIMIT)
+        except NotFoundError as error:
+            name = self._upstream.name
+            hint = f"use a mirror that serves the signed file, or take it without proof: --allow-unverified {name}"
+            raise VerificationError(f"upstream {name} is not signed: {mirror.url}/{place.path}", hint) from error
 
     def _verify(self, content: bytes, signature: bytes | None) -> _Believed:
         keys: tuple[str, ...]
@@ -271,14 +288,14 @@ class _Loader:
     def _age_key(self, believed: _Believed) -> str:
         """Name what must not go back in time: by the keys believed, since a mirror chooses which signature is first."""
         keys = hashlib.sha256(" ".join(sorted(believed.keys)).encode()).hexdigest()[:16] if believed.keys else ""
-        return f"{believed.root.origin} {self._upstream.suite} {keys or self._upstream.name}"
+        return f"age {believed.root.origin} {self._upstream.suite} {keys or self._upstream.name}"
 
     def _remember(self, believed: _Believed) -> None:
         indexes = tuple(index.sha256 for index in believed.root.indexes)
         seen = Seen(believed.root.date, believed.sha256, believed.signature, indexes)
         keep = self._means.memory.force if self._means.limits.allow_older else self._means.memory.put
         keep(self._age_key(believed), seen)
-        keep(self._path, seen)
+        keep(self._last, seen)
 
     def _loaded(self, believed: _Believed, mirror: Mirror | None) -> Loaded:
         for index in believed.root.indexes:
@@ -288,22 +305,34 @@ class _Loader:
         return Loaded(self._upstream, believed.root, texts)
 
     def _fetch_index(self, mirror: Mirror, index: IndexFile) -> None:
-        variant = index.variants[0]
-        what = f"{variant.path} of upstream {self._upstream.name}"
-        data = self._means.get(mirror, variant.path, variant.size)
-        _check_digest(data, variant.sha256, what)
-        chunks = decompress(data, variant.compression, size=index.size, what=what)
-        self._means.store.put(chunks, sha256=index.sha256, size=index.size)
+        """Bring an index into the store: the best form of it that the mirror has.
+
+        Raises:
+            NotFoundError: when the mirror has none.
+            UnreachableError: when it does not answer.
+        """
+        absent: NotFoundError | None = None
+        for variant in index.variants:
+            what = f"{variant.path} of upstream {self._upstream.name}"
+            try:
+                data = self._means.get(mirror, variant.path, variant.size)
+            except NotFoundError as error:
+                absent = absent or error
+                continue
+            _check_digest(data, variant.sha256, what)
+            chunks = decompress(data, variant.compression, size=index.size, what=what)
+            self._means.store.put(chunks, sha256=index.sha256, size=index.size)
+            return
+        raise absent or NotFoundError(f"no form of an index of upstream {self._upstream.name}")
 
     def _pin(self, believed: _Believed) -> RootPin:
-        return RootPin(
-            name=self._upstream.name,
-            path=self._format.path(self._upstream),
-            sha256=believed.sha256,
-            date=believed.root.date,
-            signer=believed.signer,
-            verify=self._upstream.verify,
-        )
+        pin = _pin(self._upstream, self._format)
+        return replace(pin, sha256=believed.sha256, date=believed.root.date, signer=believed.signer)
+
+
+def _pin(upstream: Upstream, form: Format) -> RootPin:
+    """Return the pin of an upstream that was skipped."""
+    return RootPin(name=upstream.name, path=form.path(upstream), sha256="", date=0, signer="", verify=upstream.verify)
 
 
 def _check_digest(data: bytes, sha256: str, what: str) -> None:

@@ -2,7 +2,7 @@
 
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import zstandard
@@ -11,6 +11,10 @@ from repobuild.errors import HostileInputError
 
 _CHUNK = 1 << 18
 """Bytes decompressed at a time; bounds what a bomb can make of them."""
+_INPUT = 1 << 16
+"""Bytes given to a decompressor at a time: it copies what it does not take at once."""
+_MAX_STREAMS = 1 << 16
+"""Streams one after another in a file, as bgzip and pxz write them."""
 _XZ_MEMORY = 256 << 20
 """Bytes an xz dictionary may need."""
 _ZSTD_WINDOW = 128 << 20
@@ -25,6 +29,12 @@ class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...
 
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
@@ -33,26 +43,38 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
+        self._is_full = False
 
     @property
     def eof(self) -> bool:
         return self._inner.eof
 
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail and not self._is_full
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        chunk = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self._is_full = len(chunk) == max_length  # then there may be more, held back inside
+        return chunk
 
 
-def decompress(data: bytes, compression: str, *, size: int, what: str) -> Iterator[bytes]:
-    """Yield the open text of `data` in chunks.
+def decompress(data: bytes, compression: str, *, size: int, what: str, is_exact: bool = True) -> Iterator[bytes]:
+    """Yield the open text of `data` in chunks; streams one after another are one text, as their tools have it.
 
     Args:
         data: the compressed bytes, already verified.
         compression: `xz`, `gz`, `zst` or "".
         size: the announced size of the open text in bytes; more is refused as soon as it appears.
         what: for messages.
+        is_exact: whether less than `size` is refused too.
 
     Raises:
-        HostileInputError: when the data is damaged, truncated, or gives more than `size` bytes.
+        HostileInputError: when the data is damaged, truncated, followed by other data, or not of this size.
     """
     count = 0
     try:
@@ -63,6 +85,8 @@ def decompress(data: bytes, compression: str, *, size: int, what: str) -> Iterat
             yield chunk
     except (lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError) as error:
         raise HostileInputError(f"damaged {compression} data: {what}") from error
+    if is_exact and count < size:
+        raise HostileInputError(f"decompresses to {count} bytes instead of the announced {size}: {what}")
 
 
 def _chunks(data: bytes, compression: str) -> Iterator[bytes]:
@@ -75,22 +99,32 @@ def _chunks(data: bytes, compression: str) -> Iterator[bytes]:
         while chunk := reader.read(_CHUNK):
             yield chunk
     elif compression == "gz":
-        yield from _drain(_Gzip(), data)
+        yield from _drain(_Gzip, data)
     elif compression == "xz":
-        yield from _drain(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), data)
+        yield from _drain(lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), data)
     else:
         raise HostileInputError(f"unknown compression: {compression!r}")
 
 
-def _drain(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
-    given = data
-    while not decompressor.eof:
-        chunk = decompressor.decompress(given, _CHUNK)
-        if chunk:
-            yield chunk
-        elif not given:
-            raise EOFError
-        given = b""
+def _drain(make: Callable[[], _Decompressor], data: bytes) -> Iterator[bytes]:
+    position = 0
+    for _ in range(_MAX_STREAMS):
+        decompressor = make()
+        while not decompressor.eof:
+            is_hungry = decompressor.needs_input
+            given = data[position : position + _INPUT] if is_hungry else b""
+            position += len(given)
+            if is_hungry and not given:
+                raise EOFError
+            if chunk := decompressor.decompress(given, _CHUNK):
+                yield chunk
+        position -= len(decompressor.unused_data)
+        # xz pads with zeros between streams; nothing else may follow but another stream.
+        while data[position : position + 4] == bytes(4):
+            position += 4
+        if position == len(data):
+            return
+    raise EOFError
 
 
 def stored_gzip(data: bytes) -> bytes:

@@ -10,6 +10,7 @@
     ├── UnresolvableError             4   the wants cannot be had
     │   └── MissingError              4   names that no upstream has
     ├── UnreachableError              5   no mirror answered
+    │   ├── NotFoundError             5   a mirror answers that it does not have the file
     │   └── PinnedFileGoneError       5   upstream no longer has a file that the lock pins
     ├── ProofError                    6   a check does not hold
     ├── DiskError                     7   disk full, no permission, an I/O error
@@ -83,6 +84,10 @@ class UnreachableError(RepobuildError):
     """No mirror of an upstream could be reached."""
 
     exit_code = 5
+
+
+class NotFoundError(UnreachableError):
+    """A mirror answers, and says that it does not have the file."""
 
 
 class PinnedFileGoneError(UnreachableError):

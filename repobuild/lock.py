@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
+from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.model import Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
 from repobuild.record import sha256_of
@@ -21,8 +23,12 @@ _DIGITS = frozenset("0123456789abcdef")
 
 
 def write(lock: Lock) -> bytes:
-    """Return the text of a lock; the same bytes for the same value."""
-    metadata = {choice.package.sha256: choice.package.metadata for choice in lock.choices}
+    """Return the text of a lock; the same bytes for the same value.
+
+    Raises:
+        HostileInputError: when two packages that differ are one file.
+    """
+    metadata = _verbatim(lock.choices)
     fields: dict[str, str] = {
         "format": _json(FORMAT),
         "target": _json(lock.target),
@@ -33,6 +39,7 @@ def write(lock: Lock) -> bytes:
         "endpoint": _json(lock.endpoint),
         "options": _json({"weak_dependencies": lock.options.weak_dependencies}),
         "unverified": _json(list(lock.unverified)),
+        "gone": _lines(map(_json, lock.gone)),
         "sets": _lines(_json(list(each)) for each in lock.sets),
         "upstreams": _lines(_json(_pin_fields(each)) for each in lock.upstreams),
         "missing": _lines(
@@ -48,6 +55,21 @@ def write(lock: Lock) -> bytes:
         ),
     }
     return ("{\n" + ",\n".join(f"{_json(key)}: {fields[key]}" for key in sorted(fields)) + "\n}\n").encode()
+
+
+def _verbatim(choices: Iterable[Choice]) -> dict[str, str]:
+    """Return what the upstreams said of each file, by its sha256."""
+    found: dict[str, Package] = {}
+    for choice in choices:
+        package = choice.package
+        known = found.setdefault(package.sha256, package)
+        if known.metadata != package.metadata:
+            raise HostileInputError(
+                f"upstreams {known.upstream} and {package.upstream} describe one file in two ways: "
+                f"{known.filename}, {package.filename}",
+                "leave one of them out of the manifest",
+            )
+    return {digest: package.metadata for digest, package in found.items()}
 
 
 def read(text: bytes, what: str) -> Lock:
@@ -120,6 +142,15 @@ class _Fields:
         value = self._fields[key]
         if not isinstance(value, str):
             raise TypeError(f"{key}: expected text, got {str(value)[:40]!r}")
+        return _encodable(value)
+
+    def file_name(self, key: str) -> str:
+        return check_component(self.text(key))
+
+    def path(self, key: str) -> str:
+        value = self.text(key)
+        if not value.isprintable() or value.startswith("/") or {"", ".", ".."} & set(unquote(value).split("/")):
+            raise ValueError(f"{key}: expected a path below a mirror, got {value[:70]!r}")
         return value
 
     def number(self, key: str) -> int:
@@ -144,7 +175,7 @@ class _Fields:
         value = self._fields[key]
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise TypeError(f"{key}: expected a list of texts")
-        return tuple(value)
+        return tuple(map(_encodable, value))
 
     def each(self, key: str, make: "Callable[[_Fields], Any]") -> tuple[Any, ...]:
         value = self._fields[key]
@@ -162,13 +193,19 @@ class _Fields:
         return _Fields(self._fields[key])
 
 
+def _encodable(text: str) -> str:
+    """Return `text`; JSON can spell half characters, which no file could hold again (UnicodeError, a ValueError)."""
+    text.encode()
+    return text
+
+
 def _lock(fields: _Fields) -> Lock:
     metadata = fields.inner("verbatim")
     return Lock(
         target=fields.text("target"),
         time=fields.number("time"),
         manifest=fields.text("manifest"),
-        name=fields.text("name"),
+        name=fields.file_name("name"),
         version=fields.text("version"),
         endpoint=fields.text("endpoint"),
         upstreams=fields.each("upstreams", _pin),
@@ -181,10 +218,14 @@ def _lock(fields: _Fields) -> Lock:
         assets=fields.each(
             "assets",
             lambda each: Asset(
-                name=each.text("name"), url=each.text("url"), size=each.number("size"), sha256=each.digest("sha256")
+                name=each.file_name("name"),
+                url=each.text("url"),
+                size=each.number("size"),
+                sha256=each.digest("sha256"),
             ),
         ),
         unverified=fields.texts("unverified"),
+        gone=fields.texts("gone"),
     )
 
 
@@ -207,9 +248,9 @@ def _choice(fields: _Fields, metadata: _Fields) -> Choice:
         arch=fields.text("arch"),
         size=fields.number("size"),
         sha256=digest,
-        path=fields.text("path"),
+        path=fields.path("path"),
         upstream=fields.text("upstream"),
-        filename=fields.text("filename"),
+        filename=fields.file_name("filename"),
         metadata=metadata.text(digest),
     )
     return Choice(package, fields.text("why"))

@@ -93,6 +93,8 @@ class Upstream:
     """Origin that the root must state, None for any."""
     check_valid_until: bool = True
     skip_if_unavailable: bool = False
+    skip_if_gone: bool = False
+    """Whether packages that every mirror says are gone are left out, for the next best version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,8 @@ class Lock:
     assets: tuple["Asset", ...] = ()
     unverified: tuple[str, ...] = ()
     """Names of upstreams and URL packages that were not verified, by the operator's word."""
+    gone: tuple[str, ...] = ()
+    """File names that an upstream lists and no mirror has any more; left out by the operator's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from repobuild.errors import MissingError, UnresolvableError
+from repobuild.errors import HostileInputError, MissingError, UnresolvableError
 from repobuild.formats.protocol import Found, Solution, Universe
 from repobuild.model import Choice, Missing, Resolution
 
@@ -83,33 +83,75 @@ class _Impossible:
         return Missing(want=self.want, reason=self.reason)
 
 
-def _first_fit(universe: Universe[C], wants: Iterable[_Want[C]]) -> tuple[list[list[_Want[C]]], list[_Impossible]]:
-    sets: list[list[_Want[C]]] = [[]]
+def _first_fit(universe: Universe[C], wants: Sequence[_Want[C]]) -> tuple[list[list[_Want[C]]], list[_Impossible]]:
+    """Put each want into the first set that takes it; a glob's match opens no set of its own but the first."""
+    sets: list[list[_Want[C]]] = []
+    impossible: list[_Impossible] = []
+    rest = list(wants)
+    while rest:
+        members: list[_Want[C]] = []
+        rest = _fill(universe, members, rest)
+        sets += [members] if members else []
+        rest, alone = _that_stand_alone(universe, rest)
+        impossible += alone
+        while rest and rest[0].is_optional:
+            impossible.append(_Impossible(_named(universe, rest.pop(0)), "excluded by another want", is_optional=True))
+    return sets, impossible
+
+
+def _fill(universe: Universe[C], members: list[_Want[C]], wants: list[_Want[C]]) -> list[_Want[C]]:
+    """Add to `members`, in order, every want that still fits; return the others.
+
+    What fits together fits one by one, so wants are tried in bulk and halved where they do not: one conflict among
+    5,000 matches of a glob costs some 25 solves instead of 5,000.
+    """
+    refused: list[_Want[C]] = []
+    todo = [wants]
+    while todo:
+        batch = todo.pop()
+        if not universe.fits([each.candidate for each in (*members, *batch)]):
+            members += batch
+        elif len(batch) == 1:
+            refused += batch
+        else:
+            half = len(batch) // 2
+            todo += [batch[half:], batch[:half]]
+    return refused
+
+
+def _that_stand_alone(universe: Universe[C], wants: Iterable[_Want[C]]) -> tuple[list[_Want[C]], list[_Impossible]]:
+    possible: list[_Want[C]] = []
     impossible: list[_Impossible] = []
     for want in wants:
-        for members in sets:
-            if not universe.fits([*(each.candidate for each in members), want.candidate]):
-                members.append(want)
-                break
+        problems = universe.fits([want.candidate])
+        if problems:
+            impossible.append(_Impossible(_named(universe, want), "; ".join(problems), want.is_optional))
         else:
-            problems = universe.fits([want.candidate])
-            if problems:
-                name = f"{want.text} ({universe.name_of(want.candidate)})"
-                impossible.append(_Impossible(name, "; ".join(problems), want.is_optional))
-            elif not want.is_optional:
-                sets.append([want])
-            else:
-                name = f"{want.text} ({universe.name_of(want.candidate)})"
-                impossible.append(_Impossible(name, "excluded by another want", is_optional=True))
-    return [members for members in sets if members], impossible
+            possible.append(want)
+    return possible, impossible
+
+
+def _named(universe: Universe[C], want: _Want[C]) -> str:
+    return f"{want.text} ({universe.name_of(want.candidate)})"
 
 
 def _union(solutions: Iterable[Solution]) -> tuple[Choice, ...]:
+    """Return the choices of all sets, each once.
+
+    Raises:
+        HostileInputError: when two sets take different files of one name.
+    """
     chosen: dict[tuple[str, str, str], Choice] = {}
     for solution in solutions:
         for choice in solution.choices:
             package = choice.package
             known = chosen.setdefault((package.name, package.version, package.arch), choice)
+            if known.package.sha256 != package.sha256:
+                raise HostileInputError(
+                    f"two files of one name, from upstreams {known.package.upstream} and {package.upstream}: "
+                    f"{package.filename}",
+                    "leave one of them out of the manifest, or pin the package to one upstream",
+                )
             if known.why != choice.why and choice.why == "want":
                 chosen[package.name, package.version, package.arch] = replace(known, why="want")
     return tuple(chosen[key] for key in sorted(chosen))

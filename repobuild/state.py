@@ -5,6 +5,7 @@ other runs saved meanwhile: the newest Date of each upstream wins.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError
 
-_FILE, _LOCK = "upstreams.json", "upstreams.lock"
+_FILE, _LOCK = "upstreams.json", "upstreams.flock"
 _LIMIT = 16 << 20
 """Bytes of the file."""
 _PATIENCE = 10.0
@@ -41,14 +42,18 @@ class Memory:
         self._path = folder
         self._seen = self._read() if folder.is_dir() else {}
         self._news: dict[str, Seen] = {}
+        self._forced: set[str] = set()
+        self._changing = threading.Lock()
 
     def get(self, key: str) -> Seen | None:
         """Return what is remembered under `key`."""
-        return self._news.get(key) or self._seen.get(key)
+        with self._changing:
+            return self._news.get(key) or self._seen.get(key)
 
     def put(self, key: str, seen: Seen) -> None:
-        """Remember `seen` from the next `save` on."""
-        self._news[key] = seen
+        """Remember `seen` from the next `save` on, unless something newer was put before."""
+        with self._changing:
+            self._news[key] = _newer(seen, self._news.get(key))
 
     def save(self) -> None:
         """Put what is new on disk; a newer Date that another run saved meanwhile stays."""
@@ -57,15 +62,17 @@ class Memory:
         with Folder.open(self._path, create=True) as folder, folder.lock(_LOCK, wait=_patience(_PATIENCE)):
             merged = self._read()
             for key, seen in self._news.items():
-                merged[key] = max(merged.get(key, seen), seen, key=lambda each: each.date)
+                merged[key] = seen if key in self._forced else _newer(seen, merged.get(key))
             table = {key: [each.date, each.root, each.signature, *each.indexes] for key, each in sorted(merged.items())}
             folder.write(_FILE, (json.dumps(table, indent=0) + "\n").encode())
         self._seen, self._news = merged, {}
+        self._forced.clear()
 
     def force(self, key: str, seen: Seen) -> None:
         """Remember `seen` although something newer was seen: the operator's `--allow-older`."""
-        self._news[key] = seen
-        self._seen.pop(key, None)
+        with self._changing:
+            self._news[key] = seen
+            self._forced.add(key)
 
     def objects(self) -> set[str]:
         """Return the digests of all objects that the remembered roots need."""
@@ -83,11 +90,16 @@ class Memory:
                 str(key): Seen(int(date), str(root), str(signature), tuple(map(str, indexes)))
                 for key, (date, root, signature, *indexes) in table.items()
             }
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise HostileInputError(
                 f"damaged record of upstreams: {self._path / _FILE}",
                 "remove the file; upstreams are then believed anew",
             ) from error
+
+
+def _newer(one: Seen, other: Seen | None) -> Seen:
+    """Return the later of two; of the same date `one`. Date, root and indexes always stay together."""
+    return other if other is not None and other.date > one.date else one
 
 
 def _patience(seconds: float) -> Callable[[], bool]:

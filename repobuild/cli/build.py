@@ -7,7 +7,7 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, size, table
-from repobuild.cli.options import Run, building, common, signing
+from repobuild.cli.options import Run, building, common, publishing
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
 
@@ -21,7 +21,7 @@ _SHOWN = 8
 @building
 @click.option("--force", is_flag=True, help="Build again although nothing has changed.")
 @click.option("--check", is_flag=True, help="Do nothing; exit 6 when there is something to do.")
-@signing
+@publishing
 @common
 def sync(run: Run, targets: Sequence[str], check: bool) -> int:
     """Make the repositories of TARGETs what the manifest says: resolve, download, verify, publish.
@@ -89,6 +89,7 @@ def _lock_json(lock: Lock) -> dict[str, object]:
         "missing": [each.want for each in lock.missing],
         "sets": len(lock.sets),
         "unverified": list(lock.unverified),
+        "gone": list(lock.gone),
     }
 
 
@@ -136,6 +137,9 @@ def _report_details(outcome: pipeline.Outcome) -> None:
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         err(f"{outcome.target}: missing: {', '.join(missing[:_SHOWN])}{more}")
+    if outcome.lock.gone:
+        names = ", ".join(outcome.lock.gone[:_SHOWN])
+        err(f"{outcome.target}: {len(outcome.lock.gone)} packages are gone upstream, the next best were taken: {names}")
     if outcome.lock.unverified:
         err(f"{outcome.target}: not verified, as allowed: {', '.join(outcome.lock.unverified)}")
 

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run repobuild and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.umask(0o022)  # what is published is for all to read, from the moment it is there
     try:
         result = root.main(words, prog_name="repobuild", standalone_mode=False)
         sys.stdout.flush()

@@ -50,6 +50,8 @@ class Run:
     offline: bool = False
     skip_missing: bool = False
     skip_unavailable: bool = False
+    skip_gone: bool = False
+    fix_owner: bool = False
     allow_older: bool = False
     allow_unverified: tuple[str, ...] = ()
 
@@ -82,7 +84,7 @@ class Run:
         if wanted != DEFAULT_HOME or _can_write(wanted):
             return wanted
         err(f"{wanted} cannot be written by this user: using {FALLBACK_HOME.absolute()} (choose with --home)")
-        return FALLBACK_HOME
+        return FALLBACK_HOME.absolute()
 
     def targets(self, words: Sequence[str]) -> list[Target]:
         """Return the targets named, `all` for the manifest's; none for the host's own, else the fallback."""
@@ -131,7 +133,7 @@ class Run:
     def known_locks(self) -> list[Path]:
         """Return the lock files of this manifest and of installed ones."""
         beside = self.manifest_path.absolute().parent.glob(f"{self.manifest_path.stem}.*.lock")
-        return sorted({*beside, *_state_folder().glob("*.lock")})
+        return sorted({*beside, *_state_folder().glob("*.*.lock")})
 
     def session(self) -> Session:
         """Return the run's session."""
@@ -151,6 +153,8 @@ class Run:
                 skip_missing=self.skip_missing,
                 allow_older=self.allow_older,
                 skip_unavailable=self.skip_unavailable,
+                skip_gone=self.skip_gone,
+                fix_owner=self.fix_owner,
             ),
             self.voice,
         )
@@ -200,12 +204,21 @@ def building(function: Command) -> Command:
         click.option("--offline", is_flag=True, help="Never touch the network."),
         click.option("--skip-missing", is_flag=True, help="Go on without names that no upstream has."),
         click.option("--skip-unavailable", is_flag=True, help="Go on without upstreams that cannot be reached."),
+        click.option(
+            "--skip-gone", is_flag=True, help="Take the next best version of packages that are gone upstream."
+        ),
         click.option("--allow-older", is_flag=True, help="Take upstreams that are older than seen before."),
         click.option(
             "--allow-unverified", multiple=True, metavar="NAME", help="Take this upstream or URL without proof."
         ),
     )
     return _decorated(function, options)
+
+
+def publishing(function: Command) -> Command:
+    """Give a command the option of everything that publishes."""
+    option = click.option("--fix-owner", is_flag=True, help="Take over a web root that another user owns.")
+    return _decorated(signing(function), (option,))
 
 
 def signing(function: Command) -> Command:

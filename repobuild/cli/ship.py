@@ -8,7 +8,7 @@ import click
 from repobuild import pipeline
 from repobuild.cli.build import sync_targets
 from repobuild.cli.console import err, fields, out, out_json, size
-from repobuild.cli.options import Run, building, common, signing
+from repobuild.cli.options import Run, building, common, publishing
 from repobuild.errors import ProofError
 from repobuild.targets import parse_target
 
@@ -18,7 +18,7 @@ from repobuild.targets import parse_target
 @click.option(
     "-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to write."
 )
-@signing
+@publishing
 @common
 def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
     """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network."""
@@ -51,6 +51,7 @@ def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
 )
 @click.option("--allow-older", is_flag=True, help="Install a bundle that is older than what is there.")
 @click.option("--dry-run", is_flag=True, help="Verify, and say what would change.")
+@publishing
 @common
 def install(run: Run, bundles: Sequence[Path], dry_run: bool) -> None:
     """Verify BUNDLEs, unpack them and publish them under the home; needs no network."""
@@ -83,7 +84,7 @@ def _installed_json(done: pipeline.Installed) -> dict[str, object]:
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--lock", type=click.Path(path_type=Path), help="The lock file that follows; the sync's when not given.")
-@signing
+@publishing
 @common
 def rollback(run: Run, targets: Sequence[str]) -> None:
     """Publish the generation before this one again, under a new time, so that every client takes it."""

@@ -310,6 +310,20 @@ class Folder:
             with disk_errors(self.path / name), suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._fd)
 
+    def take_over(self, depth: int = 0) -> None:
+        """Make this folder and all below it ours (user and group); links themselves, never what they point at."""
+        check_depth(depth, self.path)
+        with disk_errors(self.path):
+            os.fchown(self._fd, os.geteuid(), os.getegid())
+        for name in self.names():
+            status = self.stat(name)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                with self.folder(name) as folder:
+                    folder.take_over(depth + 1)
+            elif status is not None and status.st_uid != os.geteuid():
+                with disk_errors(self.path / name):
+                    os.chown(name, os.geteuid(), os.getegid(), dir_fd=self._fd, follow_symlinks=False)
+
     def walk(self, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
         """Yield each file below this folder as (relative path, status), sorted; links and devices are yielded too."""
         for name in self.names():

@@ -11,6 +11,6 @@ proxies    which proxy a URL is fetched through
 """
 
 from repobuild.fetch.fetcher import Fetcher
-from repobuild.fetch.values import Fetched, Location, NotFoundError, Pin, Request, Settings
+from repobuild.fetch.values import Fetched, Location, Pin, Request, Settings
 
-__all__ = ["Fetched", "Fetcher", "Location", "NotFoundError", "Pin", "Request", "Settings"]
+__all__ = ["Fetched", "Fetcher", "Location", "Pin", "Request", "Settings"]

@@ -80,6 +80,21 @@ class Fetcher:
                         self._hosts.mark_silent(location)
                     time.sleep(rota.fault(location, fault, begun))
 
+    def gone(self, requests: Sequence[Request]) -> list[Request]:
+        """Return those of the requests that no mirror has and at least one says so; nothing is downloaded."""
+        with ThreadPoolExecutor(self._settings.jobs) as pool:
+            return [each for each, is_gone in zip(requests, pool.map(self._is_gone, requests), strict=True) if is_gone]
+
+    def _is_gone(self, request: Request) -> bool:
+        with self._borrowed() as line:
+            says_gone = False
+            for location in request.locations:
+                fault = _probe(line, location)
+                if fault is None:
+                    return False
+                says_gone = says_gone or fault.kind is Kind.GONE
+            return says_gone
+
     def fetch(self, requests: Sequence[Request], store: Store, progress: Progress) -> Fetched:
         """Bring all requested objects into the store; when this returns they are on disk.
 
@@ -165,6 +180,18 @@ def _get(line: Line, location: Location, limit: int) -> bytes:
         if answer.status != 200:
             raise Fault(Kind.WRONG, "the answer is a part of the file, which was not asked for")
         return _gather(answer.chunks(), location, limit)
+
+
+def _probe(line: Line, location: Location) -> Fault | None:
+    """Ask whether a mirror has a file; None when it has."""
+    try:
+        if location.mirror.url.startswith("file:"):
+            next(file_chunks(location), None)
+        else:
+            line.ask(location.url, location.mirror.proxy, method="HEAD").close()
+    except Fault as fault:
+        return fault
+    return None
 
 
 def _gather(chunks: Iterator[bytes], location: Location, limit: int) -> bytes:

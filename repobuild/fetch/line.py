@@ -225,7 +225,9 @@ class Line:
         """Close all connections."""
         self._adapter.close()
 
-    def ask(self, url: str, proxy: str | None, byte_range: tuple[int, int] | None = None) -> Answer:
+    def ask(
+        self, url: str, proxy: str | None, byte_range: tuple[int, int] | None = None, *, method: str = "GET"
+    ) -> Answer:
         """Ask for `url`, or for the bytes `byte_range` (first, last) of it, following redirects.
 
         Raises:
@@ -235,7 +237,8 @@ class Line:
         deadline, seen = time.monotonic() + self._settings.total_seconds, [url]
         while True:
             try:
-                response = self._send(url, proxy, byte_range, deadline)
+                request = requests.Request(method, url, headers=self._headers(byte_range))
+                response = self._send(request, proxy, deadline)
                 target = self._judge(response)
                 if target is None:
                     answer = Answer(response, self.guard)
@@ -247,19 +250,21 @@ class Line:
                 raise
             seen.append(url)
 
-    def _send(
-        self, url: str, proxy: str | None, byte_range: tuple[int, int] | None, deadline: float
-    ) -> requests.Response:
+    def _headers(self, byte_range: tuple[int, int] | None) -> dict[str, str]:
         headers = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", "Accept": "*/*"}
         if byte_range is not None:
             headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+        return headers
+
+    def _send(self, request: requests.Request, proxy: str | None, deadline: float) -> requests.Response:
+        url = str(request.url)
         chosen = proxy_for(url, proxy, self._settings)
         self.guard.begin(deadline)
         self.guard.check()
         _current.guard = self.guard
         try:
             return self._adapter.send(
-                requests.Request("GET", url, headers=headers).prepare(),
+                request.prepare(),
                 stream=True,
                 timeout=(self._settings.connect_seconds, self._settings.answer_seconds),
                 verify=self._verify,

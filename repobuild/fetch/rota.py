@@ -5,9 +5,15 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from repobuild.errors import PinnedFileGoneError, RepobuildError, UnreachableError, VerificationError
+from repobuild.errors import (
+    NotFoundError,
+    PinnedFileGoneError,
+    RepobuildError,
+    UnreachableError,
+    VerificationError,
+)
 from repobuild.fetch.faults import PASSING, Fault, Kind
-from repobuild.fetch.values import Location, NotFoundError, Request, Settings, shown
+from repobuild.fetch.values import Location, Request, Settings, shown
 
 _FAULTS_BEFORE_NEXT = 2
 """Passing faults after which another mirror gets its turn."""

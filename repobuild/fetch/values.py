@@ -6,15 +6,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repobuild import __version__
-from repobuild.errors import HostileInputError, UnreachableError
+from repobuild.errors import HostileInputError
 from repobuild.model import Mirror
 
 _SAFE = "/%?=&:+~,;@!$'()*"
 """Characters of an upstream's path that reach the wire as they are."""
-
-
-class NotFoundError(UnreachableError):
-    """A mirror answers, and says that it does not have the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the rest of the house knows of a package family: the `Format` protocol and the values that cross it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -103,6 +104,9 @@ class Universe(Protocol[C]):
 
     def name_of(self, candidate: C) -> str:
         """Return a candidate's name for people."""
+
+    def exclude(self, digests: AbstractSet[str]) -> None:
+        """Do as if packages with these sha256 were not there; candidates found before are void."""
 
 
 class Cache(Protocol):

@@ -47,6 +47,7 @@ class UpstreamEntry:
     origin: str | None
     check_valid_until: bool
     skip_if_unavailable: bool
+    skip_if_gone: bool
     where: str
 
     def fits(self, target: Target) -> bool:
@@ -75,6 +76,7 @@ class UpstreamEntry:
             origin=self.origin,
             check_valid_until=self.check_valid_until,
             skip_if_unavailable=self.skip_if_unavailable,
+            skip_if_gone=self.skip_if_gone,
         )
 
     def written(self, target: Target, values: Mapping[str, str]) -> Mapping[str, object]:
@@ -88,6 +90,7 @@ class UpstreamEntry:
             "origin": self.origin,
             "check_valid_until": self.check_valid_until,
             "skip_if_unavailable": self.skip_if_unavailable,
+            "skip_if_gone": self.skip_if_gone,
         }
 
 

@@ -232,6 +232,8 @@ def _described(upstream: Upstream) -> UpstreamDescription:
         options["check_valid_until"] = False
     if upstream.skip_if_unavailable:
         options["skip_if_unavailable"] = True
+    if upstream.skip_if_gone:
+        options["skip_if_gone"] = True
     return UpstreamDescription(
         name=upstream.name,
         module=upstream.module,

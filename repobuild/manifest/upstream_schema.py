@@ -28,6 +28,7 @@ _KEYS = (
     "origin",
     "check_valid_until",
     "skip_if_unavailable",
+    "skip_if_gone",
 )
 _NOT_YET = ("meta", "minor")
 _ARCHES = tuple(dict.fromkeys(target.arch for target in ALL_TARGETS))
@@ -69,6 +70,7 @@ def _upstream(item: Place, folder: Path, admin_ip: str) -> UpstreamEntry | None:
         origin=fields.text("origin", "the Origin that the upstream's Release states"),
         check_valid_until=fields.flag("check_valid_until") is not False,
         skip_if_unavailable=fields.flag("skip_if_unavailable") is True,
+        skip_if_gone=fields.flag("skip_if_gone") is True,
         where=item.where,
     )
     if DEFAULT not in baseurl:

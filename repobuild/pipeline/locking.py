@@ -1,23 +1,25 @@
 """Job -> lock: use the one that is there, or resolve a new one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repobuild import catalog, lock, resolve
 from repobuild.durable import Folder
-from repobuild.errors import HostileInputError, UsageError
+from repobuild.errors import HostileInputError, UnreachableError, UsageError
 from repobuild.fetch import Location, Request
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
-from repobuild.model import Asset, Job, Lock, Mirror, Package, Upstream, UrlPackage, Verify
-from repobuild.pipeline.session import Session
+from repobuild.model import Asset, Choice, Job, Lock, Mirror, Package, Resolution, Upstream, UrlPackage, Verify
+from repobuild.pipeline.session import Session, Settings
 
 _URL_LIMIT = 4 << 30
 """Bytes of one file named by its URL."""
 _URL_PIN = 990
 """Packages named by their URL win over those of upstreams."""
 _URL = "url:"
+_ROUNDS = 20
+"""How often a resolution is made anew because files are gone upstream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +48,10 @@ def lock_job(session: Session, job: Job, path: Path, served: Lock | None = None)
         UsageError: when the lock would have to move and must not (`--locked`).
     """
     settings = session.settings
-    former = read_lock(path)
+    former = _former(path, settings)
     fits = former is not None and former.manifest == job.digest and former.target == job.target.name
     if former is not None and fits and not settings.update:
-        return _keep(former, path, served)
+        return _keep(former, path, served, settings)
     if settings.locked:
         reason = "--update asks to move it" if fits else "the manifest has changed" if former else "there is none"
         raise UsageError(
@@ -57,12 +59,22 @@ def lock_job(session: Session, job: Job, path: Path, served: Lock | None = None)
         )
     made, loaded, notes = _resolve(session, job)
     if former is not None and fits and lock.same_content(made, former):
-        return replace(_keep(former, path, served), served=loaded.served)
+        return replace(_keep(former, path, served, settings), served=loaded.served, notes=notes)
     for other in (former, served):
         made = lock.succeed(made, other)
     text = lock.write(made)
     write_lock(path, text)
     return Locked(lock=made, text=text, is_new=True, served=loaded.served, notes=notes)
+
+
+def _former(path: Path, settings: Settings) -> Lock | None:
+    """Return the lock to be replaced or kept; one that cannot be read does not hinder `--update` from replacing it."""
+    try:
+        return read_lock(path)
+    except HostileInputError:
+        if settings.update and not settings.locked:
+            return None
+        raise
 
 
 def read_lock(path: Path) -> Lock | None:
@@ -81,10 +93,15 @@ def write_lock(path: Path, text: bytes) -> None:
             folder.write(path.name, text)
 
 
-def _keep(former: Lock, path: Path, served: Lock | None) -> Locked:
+def _keep(former: Lock, path: Path, served: Lock | None, settings: Settings) -> Locked:
     """Return the lock that is there, with a later time when something newer is served (a lock taken back by hand)."""
     kept = former
     if served is not None and former.time <= served.time and not lock.same_content(former, served):
+        if settings.locked:
+            raise UsageError(
+                f"the lock is to stay, but what is published is not older, and clients would keep that: {path}",
+                "run without --locked: the lock then gets a later time",
+            )
         kept = lock.succeed(former, served)
         write_lock(path, lock.write(kept))
     return Locked(lock=kept, text=lock.write(kept), is_new=False)
@@ -110,7 +127,7 @@ def _resolve(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[s
     )
     loaded = catalog.load(job, means, extra)
     groups = (*job.groups, tuple(f"{each.name}={each.version}" for each in packages))
-    resolution = resolve.resolve(loaded.universe, groups, skip_missing=session.settings.skip_missing)
+    resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
     unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
     made = Lock(
         target=job.target.name,
@@ -120,14 +137,56 @@ def _resolve(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[s
         version=job.version,
         endpoint=job.endpoint,
         upstreams=loaded.pins,
-        choices=resolution.choices,
+        choices=tuple(_at_its_url(choice, packages) for choice in resolution.choices),
         missing=resolution.missing,
         sets=resolution.sets,
         options=job.options,
         assets=assets,
         unverified=tuple(sorted(unverified)),
+        gone=gone,
     )
     return made, loaded, resolution.notes
+
+
+def _resolve_what_is_there(
+    session: Session, job: Job, loaded: catalog.Catalog, groups: Sequence[Sequence[str]]
+) -> tuple[Resolution, tuple[str, ...]]:
+    """Resolve; where an upstream may lose files, leave out what no mirror has, and resolve again with what is left."""
+    settings = session.settings
+    losing = {each.name for each in job.upstreams if each.skip_if_gone or settings.skip_gone}
+    mirrors = mirrors_of(job, loaded.served)
+    gone: dict[str, str] = {}
+    asked: set[str] = set()
+    for _ in range(_ROUNDS):
+        resolution = resolve.resolve(loaded.universe, groups, skip_missing=settings.skip_missing)
+        doubtful = [
+            request(choice.package, mirrors[choice.package.upstream])
+            for choice in resolution.choices
+            if choice.package.upstream in losing
+            and choice.package.sha256 not in asked
+            and not session.store.has(choice.package.sha256, choice.package.size)
+        ]
+        absent = [] if settings.offline else session.fetcher.gone(doubtful)
+        asked |= {each.sha256 or "" for each in doubtful}
+        if not absent:
+            return resolution, tuple(sorted(gone.values()))
+        gone |= {each.sha256 or "": each.what for each in absent}
+        loaded.universe.exclude(gone.keys())
+    raise UnreachableError(
+        f"upstream loses files faster than they can be left out: {len(gone)} are gone after {_ROUNDS} rounds",
+        "try another mirror",
+    )
+
+
+def request(package: Package, mirrors: Sequence[Mirror]) -> Request:
+    """Return what to ask the fetcher for a package."""
+    return Request(
+        what=package.filename,
+        locations=tuple(Location(mirror=mirror, path=package.path) for mirror in mirrors),
+        sha256=package.sha256,
+        size=package.size,
+        limit=package.size,
+    )
 
 
 def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Package], tuple[Asset, ...]]:
@@ -153,6 +212,14 @@ def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Packag
         packages.append(package)
         extra.append(_loaded(session, job, each, package))
     return extra, packages, tuple(sorted(assets, key=lambda asset: asset.name))
+
+
+def _at_its_url(choice: Choice, packages: Sequence[Package]) -> Choice:
+    """Return a choice; one that the manifest names by URL lies exactly there, whatever signs the URL has."""
+    for each in packages:
+        if each.upstream == choice.package.upstream:
+            return replace(choice, package=replace(choice.package, path=each.path))
+    return choice
 
 
 def _loaded(session: Session, job: Job, source: UrlPackage, package: Package) -> Loaded:

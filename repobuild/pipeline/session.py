@@ -40,6 +40,9 @@ class Settings:
     skip_missing: bool = False
     allow_older: bool = False
     skip_unavailable: bool = False
+    skip_gone: bool = False
+    fix_owner: bool = False
+    """Take over what another user owns in the repositories' places."""
 
 
 class Session:
@@ -79,5 +82,8 @@ class Session:
         return (name,) if host is not None and host.name == target else (target, name)
 
     def repository(self, target: str, name: str) -> Repository:
-        """Return the place of a target's repository."""
-        return Repository(self.settings.home, self.parts(target, name))
+        """Return the place of a target's repository; ours from now on with `fix_owner`."""
+        repository = Repository(self.settings.home, self.parts(target, name))
+        if self.settings.fix_owner:
+            repository.take_over()
+        return repository

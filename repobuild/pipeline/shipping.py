@@ -12,7 +12,7 @@ from repobuild.formats import FORMATS
 from repobuild.model import LOCK_NAME, Lock
 from repobuild.pipeline.locking import write_lock
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.syncing import beside, make_tree
+from repobuild.pipeline.syncing import beside, make_tree, published_key
 from repobuild.publish import Repository
 from repobuild.record import sha256_of
 from repobuild.targets import parse_target
@@ -75,13 +75,9 @@ def install(session: Session, path: Path, *, allow_older: bool = False, dry_run:
         else:
             with installing.unpack(opened, spec) as incoming:
                 chosen = _lock_of(incoming.lock_text, contents.target, contents.name)
-                repository.publish(
-                    incoming.tree,
-                    incoming.source,
-                    beside=beside(session, chosen),
-                    now=session.settings.now,
-                    progress=session.progress,
-                )
+                now, progress = session.settings.now, session.progress
+                repository.publish(incoming.tree, incoming.source, beside={}, now=now, progress=progress)
+                repository.write_beside(beside(session, chosen, published_key(repository, chosen.name)))
                 sha256 = incoming.sha256
         return Installed(
             target=contents.target,
@@ -120,9 +116,8 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
         )
     text = lock.write(chosen)
     tree = make_tree(session, chosen, text, repository)
-    repository.publish(
-        tree, previous, beside=beside(session, chosen), now=session.settings.now, progress=session.progress
-    )
+    repository.publish(tree, previous, beside={}, now=session.settings.now, progress=session.progress)
+    repository.write_beside(beside(session, chosen, published_key(repository, name)))
     if path is not None:
         write_lock(path, text)
     return chosen

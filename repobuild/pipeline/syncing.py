@@ -5,20 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repobuild import lock, publish
+from repobuild import lock, publish, webserver
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, UsageError
 from repobuild.fetch import Location, Request
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import ClientFacts, RepositoryFacts, Signer
 from repobuild.model import Job, Lock, Tree
-from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock
+from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock, request
 from repobuild.pipeline.session import Session
-from repobuild.publish import Repository
+from repobuild.publish import Repository, make_file
 from repobuild.signing import keep_or_sign
 from repobuild.targets import parse_target
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_KEY_LIMIT = 1 << 20
+"""Bytes of a public key."""
 _SIGNATURE_LIMIT = 64 << 20
 """Bytes of a signed root of ours."""
 
@@ -82,20 +84,19 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
     served = _served(repository)
     if served is not None and _is_settled(session, job, path, repository, served):
         repository.prune(settings.now)
-        repository.write_beside(beside(session, served))
+        repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False)
     locked = lock_job(session, job, path, served)
     if served == locked.lock and not settings.force and repository.is_intact(session.progress):
-        repository.write_beside(beside(session, served))
+        repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
+    files = beside(session, locked.lock, _key_files(session, locked.lock.name))
     requests = _requests(job, locked)
     if settings.offline:
         _require_stored(session, requests)
     fetched = session.fetcher.fetch(requests, session.store, session.progress)
     tree = make_tree(session, locked.lock, locked.text, repository)
-    repository.publish(
-        tree, session.store, beside=beside(session, locked.lock), now=settings.now, progress=session.progress
-    )
+    repository.publish(tree, session.store, beside=files, now=settings.now, progress=session.progress)
     return Outcome(
         target=job.target.name,
         path=repository.path,
@@ -136,30 +137,49 @@ def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repositor
     """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6)."""
     target = parse_target(chosen.target)
     facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time)
-    form = FORMATS[target.family]
     sign = _signer(session, repository, chosen)
-    return publish.make_tree(chosen, text, form.metadata([each.package for each in chosen.choices], facts, sign))
+    metadata = FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, sign)
+    keys = [make_file(name, data) for name, data in _key_files(session, chosen.name).items()]
+    return publish.make_tree(chosen, text, (*metadata, *keys))
 
 
-def beside(session: Session, chosen: Lock) -> dict[str, bytes]:
-    """Return the files that lie beside a repository: the clients' own, and the public key when there is one."""
-    key = session.settings.key
-    facts = client_facts(session, chosen.target, chosen.name, chosen.endpoint)
-    files = dict(FORMATS[parse_target(chosen.target).family].client_files(facts))
-    if key is not None:
-        files |= {f"{chosen.name}.gpg": key.public_binary(), f"{chosen.name}.asc": key.public_armored()}
-    return files
+def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that lie beside a repository: for clients, for nginx, and the public key when there is one."""
+    facts = client_facts(session, chosen.target, chosen.name, chosen.endpoint, is_signed=bool(keys))
+    prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
+    served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
+    nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
+    return {**FORMATS[parse_target(chosen.target).family].client_files(facts), **nginx, **keys}
 
 
-def client_facts(session: Session, target: str, name: str, endpoint: str) -> ClientFacts:
+def published_key(repository: Repository, name: str) -> dict[str, bytes]:
+    """Return the public key that travels in a repository, in both forms by file name; empty when it is not signed."""
+    if not repository.path.is_dir():
+        return {}
+    with Folder.open(repository.path) as folder:
+        found = {file: folder.read(file, _KEY_LIMIT) for file in _key_names(name)}
+    return {file: data for file, data in found.items() if data is not None}
+
+
+def client_facts(session: Session, target: str, name: str, endpoint: str, *, is_signed: bool) -> ClientFacts:
     """Return what the clients' files of a repository say."""
     parts = session.parts(target, name)
     return ClientFacts(
         name=name,
         url="/".join((_without_default_port(endpoint), *parts)),
         folder=str(session.settings.home.absolute().joinpath(*parts)),
-        is_signed=session.settings.key is not None,
+        is_signed=is_signed,
     )
+
+
+def _key_files(session: Session, name: str) -> dict[str, bytes]:
+    """Return our public key as it is published: binary for gpgv and apt, armoured for people and rpm."""
+    key = session.settings.key
+    return dict(zip(_key_names(name), (key.public_binary(), key.public_armored()), strict=True)) if key else {}
+
+
+def _key_names(name: str) -> tuple[str, str]:
+    return f"{name}.gpg", f"{name}.asc"
 
 
 def _without_default_port(url: str) -> str:
@@ -186,7 +206,8 @@ def _is_settled(session: Session, job: Job, path: Path, repository: Repository, 
         return False
     written = read_lock(path)
     is_superseded = written is not None and written.manifest == job.digest and written != served
-    if is_superseded or _is_signed(repository, served) != (settings.key is not None):
+    is_other_key = settings.key is not None and published_key(repository, job.name) != _key_files(session, job.name)
+    if is_superseded or is_other_key:
         return False
     return repository.is_intact(session.progress)
 
@@ -201,16 +222,7 @@ def _requests(job: Job, locked: Locked) -> list[Request]:
                 f"the lock takes {package.filename} from an upstream that the manifest lacks: {package.upstream}",
                 "move the lock: repobuild lock --update",
             )
-        places = tuple(Location(mirror=mirror, path=package.path) for mirror in mirrors[package.upstream])
-        requests.append(
-            Request(
-                what=package.filename,
-                locations=places,
-                sha256=package.sha256,
-                size=package.size,
-                limit=package.size,
-            )
-        )
+        requests.append(request(package, mirrors[package.upstream]))
     for asset in locked.lock.assets:
         folder, _, name = asset.url.rpartition("/")
         place = Location(mirror=mirrors[f"url:{asset.name}"][0], path=name) if folder else None
@@ -223,7 +235,7 @@ def _requests(job: Job, locked: Locked) -> list[Request]:
                 limit=asset.size,
             )
         )
-    return list({request.sha256: request for request in requests}.values())
+    return list({each.sha256: each for each in requests}.values())
 
 
 def _require_stored(session: Session, requests: list[Request]) -> None:
@@ -259,7 +271,3 @@ def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | 
     with Folder.open(repository.path) as folder:
         form = FORMATS[parse_target(chosen.target).family]
         return form.existing_signatures(lambda name: folder.read(name, _SIGNATURE_LIMIT))
-
-
-def _is_signed(repository: Repository, served: Lock) -> bool:
-    return _existing_signatures(repository, served)[1] is not None

@@ -11,7 +11,7 @@ from repobuild.formats import FORMATS
 from repobuild.model import Lock, Target
 from repobuild.pipeline.locking import read_lock
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.syncing import client_facts
+from repobuild.pipeline.syncing import client_facts, published_key
 from repobuild.publish import Repository
 from repobuild.store import Store
 from repobuild.targets import ALL_TARGETS
@@ -47,7 +47,8 @@ def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool
 
 def client_files(session: Session, target: Target, name: str, endpoint: str) -> dict[str, str]:
     """Return the files by which clients find a target's repository, by name."""
-    facts = client_facts(session, target.name, name, endpoint)
+    is_signed = session.settings.key is not None or bool(published_key(session.repository(target.name, name), name))
+    facts = client_facts(session, target.name, name, endpoint, is_signed=is_signed)
     return {file: text.decode() for file, text in FORMATS[target.family].client_files(facts).items()}
 
 

@@ -7,6 +7,6 @@ files are renamed one by one: payload, indexes, pointers, marker.
 
 from repobuild.publish.repository import Current, Repository
 from repobuild.publish.sources import PreviousGeneration, Source
-from repobuild.publish.tree import make_tree
+from repobuild.publish.tree import make_file, make_tree
 
-__all__ = ["Current", "PreviousGeneration", "Repository", "Source", "make_tree"]
+__all__ = ["Current", "PreviousGeneration", "Repository", "Source", "make_file", "make_tree"]

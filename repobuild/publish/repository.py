@@ -1,13 +1,14 @@
 """One published repository: publish into it, ask what it holds, go back to what it held before."""
 
 import dataclasses
+import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from repobuild.durable import Folder, check_component
+from repobuild.durable import Folder, check_component, disk_errors
 from repobuild.errors import DiskError
 from repobuild.model import LOCK_NAME, MARKER, PRIVATE, Kind, Tree
 from repobuild.progress import SILENT, Progress
@@ -86,6 +87,22 @@ class Repository:
             source.reseal(sorted({file.sha256 for file in tree.files if file.kind is Kind.PAYLOAD} | dropped))
             _write_beside(area.parent, beside)
             seal_all(area.repository(), tree)
+
+    def take_over(self) -> None:
+        """Make the folders down to the repository, and everything in it, ours: `--fix-owner`.
+
+        Raises:
+            DiskError: when that is not for this user to do, or a link stands in the way.
+        """
+        with self._parent() as parent:
+            if parent is None:
+                return
+            for name in (self._name, f".{self._name}.repobuild"):
+                folder = open_repository(parent, name)
+                if folder is not None:
+                    folder.take_over()
+            with disk_errors(parent.path):
+                os.fchown(parent.fileno(), os.geteuid(), os.getegid())
 
     def write_beside(self, beside: Mapping[str, bytes]) -> None:
         """Write those of the files next to the repository's folder whose bytes differ, as `publish` does.

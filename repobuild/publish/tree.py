@@ -21,7 +21,11 @@ def make_tree(lock: Lock, lock_text: bytes, metadata: Sequence[TreeFile]) -> Tre
         HostileInputError: when one path would hold two different files, or is no path of a tree.
     """
     files: dict[str, TreeFile] = {}
-    for file in (*sorted(_payload(lock), key=lambda file: file.path.encode()), *metadata, _made(LOCK_NAME, lock_text)):
+    for file in (
+        *sorted(_payload(lock), key=lambda file: file.path.encode()),
+        *metadata,
+        make_file(LOCK_NAME, lock_text),
+    ):
         parts_of(file.path)
         known = files.setdefault(file.path, file)
         if file.path == MARKER or known.sha256 != file.sha256 or known.kind != file.kind:
@@ -32,7 +36,7 @@ def make_tree(lock: Lock, lock_text: bytes, metadata: Sequence[TreeFile]) -> Tre
     _refuse_files_as_folders(files)
     marker = format_marker({path: file.sha256 for path, file in files.items()})
     ordered = sorted(files.values(), key=lambda file: file.kind)
-    return Tree(lock.name, lock.time, (*ordered, _made(MARKER, marker, Kind.MARKER)))
+    return Tree(lock.name, lock.time, (*ordered, make_file(MARKER, marker, Kind.MARKER)))
 
 
 def _payload(lock: Lock) -> Iterator[TreeFile]:
@@ -52,7 +56,8 @@ def _payload(lock: Lock) -> Iterator[TreeFile]:
         yield TreeFile(path=asset.name, kind=Kind.PAYLOAD, size=asset.size, sha256=asset.sha256, verify=verify)
 
 
-def _made(path: str, content: bytes, kind: Kind = Kind.INDEX) -> TreeFile:
+def make_file(path: str, content: bytes, kind: Kind = Kind.INDEX) -> TreeFile:
+    """Return a file of a tree that is made here, with its content."""
     return TreeFile(path=path, kind=kind, size=len(content), sha256=sha256_of(content), content=content)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import takewhile
 from operator import itemgetter
 from pathlib import Path
@@ -84,14 +85,34 @@ class _Refusal(NamedTuple):
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Key:
     """A primary key with its subkeys."""
 
     cert: Cert
     fingerprint: str
-    parts: dict[str, tuple[Packet, ...]]
-    """Fingerprint of each key in it -> its packet and those that belong to it, up to the next key."""
+    names: tuple[str, ...]
+    """Fingerprints of the keys that the file shows in it; what holds of them is in `parts`."""
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[Packet, ...]]:
+        """Fingerprint of each key in it -> its packet and those that belong to it, up to the next key.
+
+        The library checks every self-signature for this, which takes 5 ms.
+        """
+        pile = list(PacketPile.from_bytes(bytes(self.cert)))
+        parts = {}
+        for index, packet in enumerate(pile):
+            if packet.tag in _KEY_TAGS:
+                rest = takewhile(lambda following: following.tag not in _KEY_TAGS, pile[index + 1 :])
+                parts[(packet.fingerprint or "").upper()] = (packet, *rest)
+        return parts
+
+    def signers(self, issuer: str) -> list[str]:
+        """Return the fingerprints of the keys in it that end with `issuer`."""
+        if not issuer or not any(name.endswith(issuer) for name in self.names):
+            return []
+        return [part for part in self.parts if part.endswith(issuer)]
 
 
 class Keyring:
@@ -201,7 +222,7 @@ class Keyring:
 
     def _candidates(self, issuer: str) -> list[tuple[_Key, str]]:
         """Return the keys that a signature names, each with the part that signs; copies of a key are all tried."""
-        return [(key, part) for key in self._keys for part in key.parts if issuer and part.endswith(issuer)]
+        return [(key, part) for key in self._keys for part in key.signers(issuer)]
 
 
 def _verified(key: _Key, **arguments: Any) -> bytes | None:
@@ -295,21 +316,16 @@ def _read_keys(data: bytes, name: str) -> list[_Key]:
     keys = []
     for group in groups:
         try:
-            keys.append(_describe(Cert.from_bytes(b"".join(group))))
+            keys.append(_read_key(b"".join(group)))
         except RuntimeError:
             continue
     return keys
 
 
-def _describe(cert: Cert) -> _Key:
-    """Return `cert` with its parts by fingerprint."""
-    pile = list(PacketPile.from_bytes(bytes(cert)))
-    parts = {}
-    for index, packet in enumerate(pile):
-        if packet.tag in _KEY_TAGS:
-            rest = takewhile(lambda following: following.tag not in _KEY_TAGS, pile[index + 1 :])
-            parts[(packet.fingerprint or "").upper()] = (packet, *rest)
-    return _Key(cert, cert.fingerprint.upper(), parts)
+def _read_key(data: bytes) -> _Key:
+    cert = Cert.from_bytes(data)
+    names = [(packet.fingerprint or "").upper() for packet in PacketPile.from_bytes(data) if packet.tag in _KEY_TAGS]
+    return _Key(cert, cert.fingerprint.upper(), tuple(names))
 
 
 def _check_fingerprint(text: str) -> str:

@@ -19,12 +19,13 @@ from repobuild.errors import (
     BusyError,
     DiskError,
     HostileInputError,
+    NotFoundError,
     PinnedFileGoneError,
     RepobuildError,
     UnreachableError,
     VerificationError,
 )
-from repobuild.fetch import Fetcher, Location, NotFoundError, Request, Settings
+from repobuild.fetch import Fetcher, Location, Request, Settings
 from repobuild.fetch.proxies import is_direct
 from repobuild.fetch.values import shown
 from repobuild.model import Mirror
@@ -604,7 +605,10 @@ def test_a_killed_run_is_taken_up_with_at_least_nine_tenths_of_its_bytes(tmp_pat
     with FaultServer({"a": LARGE}, rate=600_000) as server:
         command = [sys.executable, "-c", PROCESS, str(tmp_path / "store"), server.url, listed({"a": LARGE}), str(split)]
         run = subprocess.Popen(command)
+        deadline = time.monotonic() + 30
         while server.sent < 1_500_000:
+            assert run.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         run.kill()
         run.wait()

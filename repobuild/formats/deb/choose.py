@@ -18,8 +18,8 @@ from repobuild.formats.deb import version
 from repobuild.formats.deb.control import Group, Relation
 from repobuild.formats.deb.universe import NEGATIVE, POSITIVE, Record, Universe
 
-_MAX_DEPTH = 350
-"""Levels of dependency followed; real chains are below 100, and each costs two frames of Python's 1,000."""
+_MAX_DEPTH = 250
+"""Levels of dependency followed; real walks stay below 100, and each level costs three frames of Python's 1,000."""
 
 
 @dataclass(slots=True)
@@ -112,7 +112,8 @@ class _Marker:
             and meets(state.candidate, relation, self._universe.architecture)
         ):
             return True
-        return any(provides(given, relation) for _, given in self._provided.get(relation.name, ()))
+        provided = self._provided.get(relation.name, ())
+        return any(provides(record, given, relation, self._universe.architecture) for record, given in provided)
 
     def _is_group_met(self, group: Group) -> bool:
         return any(self._is_met(relation) for relation in group)
@@ -141,7 +142,9 @@ class _Marker:
         if real is not None and meets(real, relation, self._universe.architecture):
             yield real
         for record, given in self._universe.providers(relation.name):
-            if self._state(record.name).candidate is record and provides(given, relation):
+            if self._state(record.name).candidate is not record:
+                continue
+            if provides(record, given, relation, self._universe.architecture):
                 yield record
 
     def _sorted(self, records: Iterable[Record], relation: Relation) -> list[Record]:
@@ -292,15 +295,22 @@ class _Marker:
 
 def meets(record: Record, relation: Relation, architecture: str) -> bool:
     """Say whether a package itself satisfies a relation to its name."""
-    if relation.qualifier == "any" and record.field.get("multi-arch") != "allowed":
-        return False
-    if relation.qualifier not in {"", "any", "native", architecture}:
+    if not _is_for(record, relation, architecture):
         return False
     return version.satisfies(record.version, relation.operator, relation.version)
 
 
-def provides(given: Relation, relation: Relation) -> bool:
-    """Say whether a Provides satisfies a relation: an unversioned one never satisfies a versioned one."""
+def provides(record: Record, given: Relation, relation: Relation, architecture: str) -> bool:
+    """Say whether `given`, a Provides of `record`, satisfies a relation: unversioned it never does a versioned one."""
+    if given.qualifier not in {"", architecture} or not _is_for(record, relation, architecture):
+        return False
     if not relation.operator:
-        return relation.qualifier != "any"
-    return bool(given.operator) and version.satisfies(given.version, relation.operator, relation.version)
+        return True
+    return given.operator == "=" and version.satisfies(given.version, relation.operator, relation.version)
+
+
+def _is_for(record: Record, relation: Relation, architecture: str) -> bool:
+    """Say whether the architecture that a relation asks for is what a package has; `:any` wants its permission."""
+    if relation.qualifier == "any":
+        return record.field.get("multi-arch") == "allowed"
+    return relation.qualifier in {"", "native", architecture}

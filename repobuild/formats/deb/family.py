@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,7 @@ class DebFormat:
 
     def index_text(self, packages: Sequence[Package]) -> bytes:
         """Return a Packages text whose locations are the packages' own."""
-        return repository.packages_text([replace(each, filename=each.path) for each in packages])
+        return repository.packages_text([replace(each, filename=package.filename_of(each.path)) for each in packages])
 
     def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
         """Return `.list` and `.sources`, over http and from disk."""
@@ -90,6 +91,7 @@ class DebUniverse:
         ]
         self._universe = Universe(origins, target.package_arch)
         self._pools: dict[tuple[Record, ...], Pool] = {}
+        self._exact: set[Record] = set()
 
     def _open(self, sha256: str, path: Path) -> index.Index:
         if sha256 not in self._indexes:
@@ -98,7 +100,8 @@ class DebUniverse:
             found = index.load(text, known) if known is not None else None
             if found is None:
                 found = index.scan(text)
-                self._cache.put_derived(self._key(sha256), found.dump())
+                if found.is_verbatim:
+                    self._cache.put_derived(self._key(sha256), found.dump())
             self._indexes[sha256] = found
         return self._indexes[sha256]
 
@@ -107,12 +110,18 @@ class DebUniverse:
 
     @cached_property
     def _base(self) -> tuple[Record, ...]:
-        names = (name for name in self._universe.essential)
-        return tuple(record for name in names if (record := self._universe.candidate(name)) is not None)
+        found = (self._universe.candidate(name) for name in self._universe.essential)
+        return tuple(record for record in found if record is not None)
 
     def name_of(self, candidate: Record) -> str:
         """Return name and version."""
         return str(candidate)
+
+    def exclude(self, digests: AbstractSet[str]) -> None:
+        """Do as if packages with these sha256 were not there."""
+        self._universe.exclude(digests)
+        self._pools.clear()
+        self.__dict__.pop("_base", None)
 
     def find(self, want: str) -> Found[Record]:
         """Say what `name`, a glob, `name=version`, `name:arch` or `name/suite` stands for."""
@@ -120,24 +129,30 @@ class DebUniverse:
         if arch not in {"", "any", "all", "native", self._universe.architecture}:
             return Found((), reason=f"architecture {arch} is not what this target has")
         if _GLOB & set(name):
-            return self._find_glob(name)
+            names = sorted(fnmatch.filter(self._universe.names(), name))
+            matches = tuple(found for each in names if (found := self._pick(each, version, suite)) is not None)
+            return Found(matches, is_optional=True, reason="" if matches else "nothing matches")
         records = self._universe.records(name)
         if not records:
             return self._find_virtual(name)
-        fitting = [
-            record
-            for record in records
-            if (not version or record.version == version) and (not suite or suite in record.origin.suites)
-        ]
-        if not fitting:
-            had = ", ".join(dict.fromkeys(f"{each.version} in {each.origin.suites[0]}" for each in records))
-            return Found((), reason=f"{name} is there, but only as {had}")
-        return Found((fitting[0],))
+        picked = self._pick(name, version, suite)
+        if picked is None:
+            had = dict.fromkeys(f"{each.version} in {each.origin.suites[0]}" for each in records)
+            near = tuple(dict.fromkeys(f"{name}={each.version}" for each in records))[:_NEAR]
+            return Found((), reason=f"{name} is there, but only as {', '.join(had)}", near=near)
+        return Found((picked,))
 
-    def _find_glob(self, pattern: str) -> Found[Record]:
-        names = sorted(fnmatch.filter(self._universe.names(), pattern))
-        records = tuple(record for name in names if (record := self._universe.candidate(name)) is not None)
-        return Found(records, is_optional=True, reason="" if records else "no name matches")
+    def _pick(self, name: str, version: str, suite: str) -> Record | None:
+        """Return the record that apt would take of those with this version and suite, where given."""
+        records = self._universe.records(name)
+        for record in records:
+            if (not version or record.version == version) and (not suite or suite in record.origin.suites):
+                # One file that several suites list is one candidate: two wants for it do not exclude each other.
+                picked = next(each for each in records if _is_same_file(each, record))
+                if version or suite:
+                    self._exact.add(picked)
+                return picked
+        return None
 
     def _find_virtual(self, name: str) -> Found[Record]:
         """Take the one package that provides a virtual name, as apt does; several are the operator's choice."""
@@ -157,29 +172,54 @@ class DebUniverse:
 
     def solve(self, wants: Sequence[Record]) -> Solution:
         """Choose as apt does; where that does not hold together, as libsolv does with apt's picks favoured."""
-        jobs = tuple(dict.fromkeys((*wants, *self._base)))
+        jobs = self._jobs(wants)
         picked = choose(self._universe, jobs, weak=self._weak)
         self._keep_news()
         picks = tuple(picked.records.values())
-        proven = not picked.failed and not Pool(self._universe, picks, weak=False).solve(picks)[1]
-        if proven:
-            return Solution(self._choices(picks, picked.why, wants))
-        chosen, problems = self._pool(jobs).solve(jobs, picks)
+        is_complete = not picked.failed and set(jobs) <= set(picks)
+        if is_complete and not Pool(self._universe, picks, weak=False).solve([[each] for each in picks])[1]:
+            return Solution(self._choices(picks, picked.why, wants), notes=self._rivals(picks))
+        chosen, problems = self._pool(jobs).solve(self._versions(jobs), picks)
         if problems:
             return Solution((), tuple(problems))
         note = "apt's own rule found no set that holds together here; the solver's nearest to it was taken"
-        return Solution(self._choices(chosen, picked.why, wants), notes=(note,))
+        return Solution(self._choices(chosen, picked.why, wants), notes=(note, *self._rivals(chosen)))
 
     def fits(self, wants: Sequence[Record]) -> tuple[str, ...]:
         """Say why `wants` and the base do not install together."""
-        return tuple(self._pool(tuple(dict.fromkeys((*wants, *self._base)))).solve((*wants, *self._base))[1])
+        jobs = self._jobs(wants)
+        return tuple(self._pool(jobs).solve(self._versions(jobs))[1])
+
+    def _jobs(self, wants: Sequence[Record]) -> tuple[Record, ...]:
+        """Return the wants and the base; a want for a version of something in the base stands for it."""
+        wanted = {record.name for record in wants}
+        return tuple(dict.fromkeys((*wants, *(record for record in self._base if record.name not in wanted))))
+
+    def _rivals(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Return a note for every chosen package of which another upstream has a different file under its version."""
+        notes = []
+        for record in sorted(records, key=lambda each: each.name):
+            for other in self._universe.records(record.name):
+                if other.version == record.version and not _is_same_file(other, record):
+                    one, two = record.origin.upstream, other.origin.upstream
+                    notes.append(f"{record} is one file in {one} and another in {two}; the one of {one} was taken")
+        return tuple(dict.fromkeys(notes))
+
+    def _versions(self, wants: Sequence[Record]) -> list[Sequence[Record]]:
+        """Return the versions that will do for each want: all of the name, unless it asked for one.
+
+        Apt takes a candidate or nothing; but what it takes for the candidate is the highest version that the
+        repository holds, and that is ours to choose.
+        """
+        return [[each] if each in self._exact else self._universe.records(each.name) for each in wants]
 
     def _pool(self, wants: tuple[Record, ...]) -> Pool:
         """Return a pool with all that `wants` could need; the largest one made so far where it has them."""
         for loaded, pool in self._pools.items():
             if set(wants) <= set(loaded):
                 return pool
-        pool = Pool(self._universe, reachable(self._universe, wants, weak=self._weak), weak=self._weak)
+        versions = (record for records in self._versions(wants) for record in records)
+        pool = Pool(self._universe, reachable(self._universe, versions, weak=self._weak), weak=self._weak)
         self._pools[wants] = pool
         return pool
 
@@ -199,6 +239,10 @@ class DebUniverse:
         for sha256, known in self._indexes.items():
             if known.has_news:
                 self._cache.put_derived(self._key(sha256), known.dump())
+
+
+def _is_same_file(one: Record, other: Record) -> bool:
+    return one.version == other.version and one.field["sha256"] == other.field["sha256"]
 
 
 def _split(want: str) -> tuple[str, str, str, str]:

@@ -17,15 +17,18 @@ from pathlib import Path
 
 from repobuild.errors import HostileInputError
 
-FORMAT = "deb-index-1"
+FORMAT = "deb-index-2"
 """Names the layout of `dump`; a new one for every change."""
 
 _MAX_STANZAS = 1_000_000
 _FIELD = re.compile(
-    rb"\n(Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides):([^\n]*)"
+    rb"\n(Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides):"
+    rb"([^\n]*(?:\n[ \t][^\n]*)*)"
 )
-_NAME = re.compile(rb"[,|][ \t]*([A-Za-z0-9][A-Za-z0-9+.-]*)")
-_IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*)")
+_NAME = re.compile(rb"[,|][ \t\n]*([A-Za-z0-9][A-Za-z0-9+.-]*)")
+_IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*(?:\n[ \t][^\n]*)*)")
+_PACKAGE_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+.-]{0,127}")
+_NO_LINE_END = re.compile(rb"[^\n]")
 _PACKAGE = b"Package"
 _READING_ORDER = (
     _PACKAGE,
@@ -53,19 +56,13 @@ class Index:
     """Where the stanzas begin that provide a name."""
     dumped_mentions: bytes = b""
     """Every name in the order in which apt meets it, one a line; empty when not known yet."""
+    is_verbatim: bool = True
+    """Whether `text` is the file as it is: only then `dump` speaks of the file's own offsets."""
 
-    def stanza(self, offset: int) -> str:
-        """Return the stanza that begins at `offset`.
-
-        Raises:
-            HostileInputError: when it is no UTF-8.
-        """
+    def stanza(self, offset: int) -> bytes:
+        """Return the stanza that begins at `offset`."""
         end = self.text.find(b"\n\n", offset)
-        raw = self.text[offset:end] if end >= 0 else self.text[offset:]
-        try:
-            return raw.decode("utf-8").rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise HostileInputError(f"stanza is not UTF-8: {raw[:60]!r}") from error
+        return self.text[offset:end] if end >= 0 else self.text[offset:].rstrip(b"\n")
 
     @cached_property
     def mentions(self) -> bytes:
@@ -75,8 +72,7 @@ class Index:
         place = {label: position for position, label in enumerate(_READING_ORDER)}
         found: list[tuple[int, bytes]] = []
         stanza = 0
-        first = [(_PACKAGE, self.text[len(_PACKAGE) + 1 : self.text.find(b"\n")])]  # no line end before it
-        for label, value in chain(first, _FIELD.findall(self.text)):
+        for label, value in chain(_first(self.text), _FIELD.findall(self.text)):
             stanza += label == _PACKAGE
             found.append((stanza << 4 | place[label], value))
         found.sort(key=itemgetter(0))
@@ -90,7 +86,7 @@ class Index:
     @property
     def has_news(self) -> bool:
         """Whether `dump` would write more than was loaded."""
-        return not self.dumped_mentions and "mentions" in self.__dict__
+        return self.is_verbatim and not self.dumped_mentions and "mentions" in self.__dict__
 
     def dump(self) -> bytes:
         """Write what was found in the text, for `load`."""
@@ -113,16 +109,19 @@ def open_text(path: Path) -> mmap.mmap | bytes:
 
 
 def load(text: mmap.mmap | bytes, dumped: bytes) -> Index | None:
-    """Read what `dump` wrote for this very text; None when it is of another format."""
+    """Read what `dump` wrote for this very text; None when it is of another format or damaged."""
     head = dumped.split(b"\0", 4)
     if len(head) != 5 or head[0] != FORMAT.encode() or len(head[4]) % 8:
         return None
-    numbers = iter(array("Q", head[4]).tolist())
-    names, provided = (part.decode().split("\n") if part else [] for part in head[2:4])
+    places = array("Q", head[4])
+    numbers = iter(places.tolist())
     try:
+        names, provided = (part.decode("ascii").split("\n") if part else [] for part in head[2:4])
         offsets = dict(_places(names, numbers))
         providers = dict(_places(provided, numbers))
-    except (StopIteration, RuntimeError):
+    except (UnicodeDecodeError, RuntimeError):  # a generator that runs out of numbers raises RuntimeError
+        return None
+    if next(numbers, None) is not None or max(places, default=0) > len(text):
         return None
     return Index(text, offsets, providers, head[1])
 
@@ -134,27 +133,37 @@ def _places(names: list[str], numbers: Iterator[int]) -> Iterator[tuple[str, tup
 
 
 def scan(text: mmap.mmap | bytes) -> Index:
-    """Find names and providers in the text of an index.
+    """Find names and providers in the text of an index; a stanza whose name is none is left out.
 
     Raises:
-        HostileInputError: when there are too many stanzas, one has no name, or a name is not ASCII.
+        HostileInputError: when there are too many stanzas, or one has not exactly one Package field.
     """
+    given = text
     text, starts = _stanzas(text)
     offsets: dict[bytes, list[int]] = {}
     providers: dict[bytes, list[int]] = {}
     stanza = -1
-    first = [(_PACKAGE, text[len(_PACKAGE) + 1 : text.find(b"\n")])] if starts else []  # no line end before it
-    for label, value in chain(first, _IDENTITY.findall(text)):
+    for label, value in chain(_first(text), _IDENTITY.findall(text)):
         if label == _PACKAGE:
             stanza += 1
-            offsets.setdefault(value.strip(), []).append(starts[stanza])
+            if stanza == len(starts):
+                break
+            if _PACKAGE_NAME.fullmatch(name := value.strip(b" \t")):
+                offsets.setdefault(name, []).append(starts[stanza])
         else:
-            for name in _NAME.findall(b"," + value):
+            for name in dict.fromkeys(_NAME.findall(b"," + value)):
                 providers.setdefault(name, []).append(starts[stanza])
-    try:
-        return Index(text, _text_keys(offsets), _text_keys(providers))
-    except UnicodeDecodeError as error:
-        raise HostileInputError("a package name in an index is not ASCII") from error
+    if stanza + 1 != len(starts):
+        raise HostileInputError("a stanza with more than one Package field in an index")
+    return Index(text, _text_keys(offsets), _text_keys(providers), is_verbatim=text is given)
+
+
+def _first(text: mmap.mmap | bytes) -> list[tuple[bytes, bytes]]:
+    """Return the first field of a text that begins with a name: no line end stands before it."""
+    if text[: len(_PACKAGE) + 1] != _PACKAGE + b":":
+        return []
+    end = text.find(b"\n")
+    return [(_PACKAGE, text[len(_PACKAGE) + 1 : end if end >= 0 else len(text)])]
 
 
 def _stanzas(text: mmap.mmap | bytes) -> tuple[mmap.mmap | bytes, list[int]]:
@@ -173,6 +182,10 @@ def _starts(text: mmap.mmap | bytes) -> list[int]:
     starts: list[int] = []
     position = 0
     while position < len(text):
+        if text[position : position + 1] == b"\n":
+            following = _NO_LINE_END.search(text, position)
+            position = following.start() if following else len(text)
+            continue
         starts.append(position)
         end = text.find(b"\n\n", position)
         position = end + 2 if end >= 0 else len(text)
@@ -181,10 +194,10 @@ def _starts(text: mmap.mmap | bytes) -> list[int]:
 
 def _led_by_name(stanza: bytes) -> bytes:
     lines = stanza.strip(b"\n").split(b"\n")
-    named = [line for line in lines if line.startswith(b"Package:")]
-    if len(named) != 1:
-        raise HostileInputError(f"a stanza without exactly one Package field: {stanza[:60]!r}")
-    return b"\n".join(named + [line for line in lines if line is not named[0]])
+    named = [number for number, line in enumerate(lines) if line.startswith(b"Package:")]
+    if len(named) != 1 or (lines[named[0] + 1 : named[0] + 2] and lines[named[0] + 1][:1] in {b" ", b"\t"}):
+        raise HostileInputError(f"a stanza without exactly one Package field of one line: {stanza[:60]!r}")
+    return b"\n".join([lines.pop(named[0]), *lines])
 
 
 def _text_keys(table: dict[bytes, list[int]]) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from repobuild.compression import stored_gzip, stored_xz
 from repobuild.formats.deb import release, version
+from repobuild.formats.deb.package import check_metadata
 from repobuild.formats.protocol import RepositoryFacts, Signer
 from repobuild.model import Kind, Package, TreeFile
 
@@ -16,7 +17,8 @@ def packages_text(packages: Sequence[Package]) -> bytes:
     """
     ordered = sorted(packages, key=lambda each: (each.name, version.key(each.version), each.arch))
     return "".join(
-        f"{each.metadata}\nFilename: {each.filename}\nSize: {each.size}\nSHA256: {each.sha256}\n\n" for each in ordered
+        f"{check_metadata(each)}\nFilename: {each.filename}\nSize: {each.size}\nSHA256: {each.sha256}\n\n"
+        for each in ordered
     ).encode()
 
 

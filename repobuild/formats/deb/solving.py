@@ -37,33 +37,40 @@ class Pool:
         self._weak = weak
         self._pool = solv.Pool()
         self._pool.setarch(universe.architecture)
-        self._repo = self._pool.add_repo("catalog")
+        self._repos: dict[int, solv.Repo] = {}
         self._texts: dict[int, str] = {}
         self._solvables: dict[Record, solv.Solvable] = {}
         self._records: dict[int, Record] = {}
         for record in records:
             self._add(record)
-        self._repo.internalize()
+        for repo in self._repos.values():
+            repo.internalize()
         self._pool.createwhatprovides()
 
-    def solve(self, wants: Sequence[Record], favours: Iterable[Record] = ()) -> tuple[tuple[Record, ...], list[str]]:
-        """Solve for all `wants` at once; return the set, or no set and why there is none."""
+    def solve(
+        self, wants: Sequence[Sequence[Record]], favours: Iterable[Record] = ()
+    ) -> tuple[tuple[Record, ...], list[str]]:
+        """Solve for one record of each of `wants` at once; return the set, or no set and why there is none."""
         solver = self._pool.Solver()
         solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, int(not self._weak))
-        jobs = [self._job(record, solv.Job.SOLVER_INSTALL) for record in wants]
-        jobs += [self._job(record, solv.Job.SOLVER_FAVOR) for record in favours if record in self._solvables]
+        jobs = [self._job(records, solv.Job.SOLVER_INSTALL) for records in wants]
+        jobs += [self._job([record], solv.Job.SOLVER_FAVOR) for record in favours if record in self._solvables]
         problems = solver.solve(jobs)
         if problems:
-            return (), list(dict.fromkeys(line for problem in problems for line in self._explain(problem)))
+            lines = [line for problem in problems for line in self._explain(problem) or [str(problem)]]
+            return (), list(dict.fromkeys(lines))
         return tuple(self._records[each.id] for each in solver.transaction().newsolvables()), []
 
-    def _job(self, record: Record, action: int) -> "solv.Job":
-        return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE, self._solvables[record].id)
+    def _job(self, records: Sequence[Record], action: int) -> "solv.Job":
+        if len(records) == 1:
+            return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE, self._solvables[records[0]].id)
+        choice = self._pool.towhatprovides([self._solvables[record].id for record in records])
+        return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE_ONE_OF, choice)
 
     def _add(self, record: Record) -> None:
         if record in self._solvables:
             return
-        solvable = self._repo.add_solvable()
+        solvable = self._repo(record.origin.pin).add_solvable()
         solvable.name = record.name
         solvable.evr = version.encode(record.version)
         solvable.arch = "noarch"
@@ -83,7 +90,16 @@ class Pool:
                 for relation in group:
                     solvable.add_deparray(solv.SOLVABLE_CONFLICTS, self._relation(relation))
 
+    def _repo(self, pin: int) -> "solv.Repo":
+        """Return the repository of one pin: a solver prefers higher ones as apt does, and takes others at need."""
+        if pin not in self._repos:
+            self._repos[pin] = self._pool.add_repo(f"pin {pin}")
+            self._repos[pin].priority = pin
+        return self._repos[pin]
+
     def _capabilities(self, given: Relation, *, any_too: bool) -> Iterator[int]:
+        if given.qualifier not in {"", self._universe.architecture}:
+            return  # what another architecture's package would provide
         for name in (given.name, f"{given.name}:any") if any_too else (given.name,):
             plain = self._pool.str2id(name)
             if given.operator != "=":
@@ -116,8 +132,11 @@ class Pool:
         return int(identifier)
 
     def _explain(self, problem: "solv.Problem") -> list[str]:
-        lines = [self._explain_rule(rule.info()) for rule in problem.findallproblemrules()]
-        return [line for line in dict.fromkeys(lines) if line][:_MAX_EXPLANATIONS]
+        rules = [rule.info() for rule in problem.findallproblemrules()]
+        # What is wrong leads, the way there follows: a chain of dependencies may be longer than anyone reads.
+        rules.sort(key=lambda info: info.type == solv.Solver.SOLVER_RULE_PKG_REQUIRES)
+        lines = dict.fromkeys(map(self._explain_rule, rules))
+        return [line for line in lines if line][:_MAX_EXPLANATIONS]
 
     def _explain_rule(self, info: "solv.Ruleinfo") -> str:
         one = self._describe(info.solvable)
@@ -158,5 +177,5 @@ def _satisfying(universe: Universe, relation: Relation) -> Iterator[Record]:
         if meets(record, relation, universe.architecture):
             yield record
     for record, given in universe.providers(relation.name):
-        if provides(given, relation):
+        if provides(record, given, relation, universe.architecture):
             yield record

@@ -1,7 +1,9 @@
 """All packages of a target's Debian upstreams, and which version of each apt would take (apt_preferences(5))."""
 
 import mmap
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -14,6 +16,9 @@ from repobuild.formats.deb.index import Index
 POSITIVE = (("pre-depends", "depends on"), ("depends", "depends on"), ("recommends", "recommends"))
 NEGATIVE = ("conflicts", "breaks")
 _SHA256_LENGTH = 64
+_ARCHITECTURE = re.compile(rb"^Architecture:[ \t]*([^\s]*)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_ESSENTIAL = b"\nEssential:"
+_SIZE = re.compile(r"[0-9]{1,13}\Z")
 _PRIORITIES = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
 _MAX_SIZE = 1 << 40
 """Bytes of one package."""
@@ -85,19 +90,19 @@ class Universe:
         self._records: dict[str, tuple[Record, ...]] = {}
         self._stanzas: dict[tuple[int, int], Record | None] = {}
         self._ranks: dict[str, int] = {}
+        self._excluded: set[str] = set()
         self._providers: dict[str, tuple[tuple[Record, Relation], ...]] = {}
+
+    def exclude(self, digests: AbstractSet[str]) -> None:
+        """Do as if records with these sha256 were not there."""
+        self._excluded |= digests
+        self._records.clear()
+        self._providers.clear()
+        self.__dict__.pop("essential", None)
 
     def names(self) -> Iterable[str]:
         """Return every name that has a stanza, each once."""
         return dict.fromkeys(chain.from_iterable(origin.index.offsets for origin in self.origins))
-
-    def has(self, name: str) -> bool:
-        """Say whether a name has a stanza (of any architecture)."""
-        return any(name in origin.index.offsets for origin in self.origins)
-
-    def is_virtual(self, name: str) -> bool:
-        """Say whether something provides a name."""
-        return any(name in origin.index.providers for origin in self.origins)
 
     def records(self, name: str) -> tuple[Record, ...]:
         """Return the versions of a name for this architecture: highest pin first, then highest version, then origin."""
@@ -158,19 +163,29 @@ class Universe:
         return tuple(sorted(names | ({"apt"} if self.candidate("apt") else set())))
 
     def _record(self, number: int, offset: int) -> Record | None:
-        """Return the record whose stanza begins at `offset`; None when it is for another architecture."""
+        """Return the record whose stanza begins at `offset`; None when it is for another architecture, or excluded."""
         place = (number, offset)
         if place not in self._stanzas:
             self._stanzas[place] = self._parse(self.origins[number], offset)
-        return self._stanzas[place]
+        record = self._stanzas[place]
+        return None if record is not None and record.field["sha256"] in self._excluded else record
 
     def _parse(self, origin: Origin, offset: int) -> Record | None:
-        stanza = origin.index.stanza(offset)
+        raw = origin.index.stanza(offset)
+        stated = _ARCHITECTURE.search(raw)
+        if stated is None or stated[1] not in {b"all", self.architecture.encode()}:
+            return None  # and whatever else is wrong with it does not concern this target
+        stanza = _decoded(raw)
         found = fields(stanza)
-        if found.get("architecture") not in {"all", self.architecture}:
-            return None
         _check(found, origin.upstream)
         return Record(stanza, found, origin)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HostileInputError(f"stanza is not UTF-8: {raw[:60]!r}") from error
 
 
 def _check(found: Mapping[str, str], upstream: str) -> None:
@@ -182,19 +197,22 @@ def _check(found: Mapping[str, str], upstream: str) -> None:
     version.check(found.get("version", ""))
     if len(digest) != _SHA256_LENGTH or set(digest) - set("0123456789abcdef"):
         raise HostileInputError(f"no sha256 in the index: {where}", "ask the upstream for an index with SHA256 fields")
-    if not size.isascii() or not size.isdigit() or int(size) > _MAX_SIZE:
+    if not _SIZE.match(size) or int(size) > _MAX_SIZE:
         raise HostileInputError(f"no usable size in the index: {where}")
 
 
 def _marked_essential(text: mmap.mmap | bytes) -> Iterable[int]:
     """Yield a position inside each stanza that says `Essential: yes`."""
-    position = text.find(b"\nEssential: yes\n")
+    position = text.find(_ESSENTIAL)
     while position >= 0:
-        yield position
-        position = text.find(b"\nEssential: yes\n", position + 1)
+        end = text.find(b"\n", position + 1)
+        value = text[position + len(_ESSENTIAL) : end if end >= 0 else len(text)]
+        if value.strip() == b"yes":
+            yield position
+        position = text.find(_ESSENTIAL, position + 1)
 
 
 def _name_at(text: mmap.mmap | bytes, position: int) -> str:
     """Return the name of the stanza around `position`."""
-    start = text.rfind(b"\n\n", 0, position) + 2 if text.rfind(b"\n\n", 0, position) >= 0 else 0
-    return text[start + len("Package:") : text.find(b"\n", start)].decode("ascii", "replace").strip()
+    start = text.find(b"Package:", text.rfind(b"\n\n", 0, position) + 1) + len(b"Package:")
+    return text[start : text.find(b"\n", start)].decode("ascii", "replace").strip()

@@ -16,8 +16,9 @@ Key = tuple[str | int, ...]
 
 _MAX_LENGTH = 512
 """Characters; dpkg has no limit, real versions stay below 100."""
-_VALID = re.compile(r"(?:\d+:)?[0-9][A-Za-z0-9.+~:-]*\Z|(?:\d+:)?[A-Za-z0-9.+~:-]+\Z")
-_PAIR = re.compile(r"(\D*)(\d*)")
+_VALID = re.compile(r"(?:[0-9]{1,10}:[A-Za-z0-9.+~:-]+|[A-Za-z0-9.+~-]+)\Z")
+_PAIR = re.compile(r"([^0-9]*)([0-9]*)")
+_MAX_EPOCH_DIGITS = 10
 _END = "b"
 _ORDER = "~\0" + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" + "+-.:"
 # One character per rank, so that strings of them compare as ranks do: `~`, end of run, letters, the rest by ASCII.
@@ -49,7 +50,7 @@ def split(version: str) -> tuple[str, str, str]:
 def key(version: str) -> Key:
     """Return the sort key of `version`."""
     epoch, upstream, revision = split(version)
-    parts: list[str | int] = [int(epoch) if epoch.isdigit() else 0]
+    parts: list[str | int] = [_number(epoch)]
     for text in (upstream, revision):
         for run, digits in _pairs(text):
             parts.append("".join(_RANK.get(sign, _RANK[":"]) for sign in run) + _END)
@@ -64,12 +65,18 @@ def encode(version: str) -> str:
     """Return `version` as an RPM version of letters and digits that sorts the same way."""
     end = _CODE["\0"]
     epoch, upstream, revision = split(version)
-    parts = [str(int(epoch)) if epoch.isdigit() else "0"]
+    parts = [str(_number(epoch))]
     for text in (upstream, revision):
         for run, digits in _pairs(text):
             parts.append("".join(_CODE.get(sign, _CODE[":"]) for sign in run) + end + digits)
         parts.append(end + "0")
     return "".join(parts)
+
+
+def _number(epoch: str) -> int:
+    """Return an epoch; what is none (in a relation, where nobody checks) counts as 0."""
+    is_number = epoch.isascii() and epoch.isdigit() and len(epoch) <= _MAX_EPOCH_DIGITS
+    return int(epoch) if is_number else 0
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
