@@ -244,7 +244,7 @@ def _prove(tree: Folder, contents: Contents, stored: Stored) -> None:
 
 
 def _remove_leftovers(folder: Folder, name: str) -> None:
-    """Remove temporary files of runs that were killed, of the digest too; a bundle's own is locked while a run lives."""
+    """Remove temporary files of runs that were killed, of the digest too; the bundle of a living run is locked."""
     pattern = re.compile(rf"\.{re.escape(name)}(\.sha256)?\.[0-9a-f]{{12}}\.tmp")
     for leftover in filter(pattern.fullmatch, folder.names()):
         with suppress(DiskError, BlockingIOError), os.fdopen(folder.open_file(leftover), "rb") as file:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from repobuild.errors import HostileInputError
 
-FORMAT = "deb-index-2"
+FORMAT = "deb-index-3"
 """Names the layout of `dump`; a new one for every change."""
 
 _MAX_STANZAS = 1_000_000
@@ -30,6 +30,7 @@ _IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*(?:\n[ \t][^\n]*)*)")
 _PACKAGE_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+.-]{0,127}")
 _NO_LINE_END = re.compile(rb"[^\n]")
 _PACKAGE = b"Package"
+_ESSENTIAL = b"\nEssential:"
 _READING_ORDER = (
     _PACKAGE,
     b"Pre-Depends",
@@ -58,6 +59,8 @@ class Index:
     """Every name in the order in which apt meets it, one a line; empty when not known yet."""
     is_verbatim: bool = True
     """Whether `text` is the file as it is: only then `dump` speaks of the file's own offsets."""
+    essential: tuple[str, ...] = ()
+    """The names whose stanzas say `Essential: yes`, of whatever architecture, sorted."""
 
     def stanza(self, offset: int) -> bytes:
         """Return the stanza that begins at `offset`."""
@@ -81,7 +84,8 @@ class Index:
     @cached_property
     def ranks(self) -> Mapping[str, int]:
         """For every name, when apt meets it first: it breaks ties by that."""
-        return {name: rank for rank, name in enumerate(self.mentions.decode("ascii", "replace").split("\n"))}
+        names = self.mentions.decode("ascii", "replace").split("\n")
+        return dict(zip(names, range(len(names)), strict=True))
 
     @property
     def has_news(self) -> bool:
@@ -91,13 +95,15 @@ class Index:
     def dump(self) -> bytes:
         """Write what was found in the text, for `load`."""
         mentions = self.mentions if self.has_news else self.dumped_mentions
-        head = [FORMAT.encode(), mentions, "\n".join(self.offsets).encode(), "\n".join(self.providers).encode()]
+        names = ["\n".join(each).encode() for each in (self.essential, self.offsets, self.providers)]
         numbers = array("Q")
         for table in (self.offsets, self.providers):
-            for places in table.values():
-                numbers.append(len(places))
-                numbers.extend(places)
-        return b"\0".join([*head, numbers.tobytes()])
+            numbers.extend(places[0] for places in table.values())
+            several = [(position, places) for position, places in enumerate(table.values()) if len(places) > 1]
+            numbers.append(len(several))
+            for position, places in several:
+                numbers.extend((position, len(places), *places))
+        return b"\0".join([FORMAT.encode(), mentions, *names, numbers.tobytes()])
 
 
 def open_text(path: Path) -> mmap.mmap | bytes:
@@ -110,26 +116,32 @@ def open_text(path: Path) -> mmap.mmap | bytes:
 
 def load(text: mmap.mmap | bytes, dumped: bytes) -> Index | None:
     """Read what `dump` wrote for this very text; None when it is of another format or damaged."""
-    head = dumped.split(b"\0", 4)
-    if len(head) != 5 or head[0] != FORMAT.encode() or len(head[4]) % 8:
+    head = dumped.split(b"\0", 5)
+    if len(head) != 6 or head[0] != FORMAT.encode() or len(head[5]) % 8:
         return None
-    places = array("Q", head[4])
-    numbers = iter(places.tolist())
+    numbers = array("Q", head[5]).tolist()
     try:
-        names, provided = (part.decode("ascii").split("\n") if part else [] for part in head[2:4])
-        offsets = dict(_places(names, numbers))
-        providers = dict(_places(provided, numbers))
-    except (UnicodeDecodeError, RuntimeError):  # a generator that runs out of numbers raises RuntimeError
+        essential, names, provided = (part.decode("ascii").split("\n") if part else [] for part in head[2:5])
+        offsets, end = _places(names, numbers, 0)
+        providers, end = _places(provided, numbers, end)
+    except (UnicodeDecodeError, ValueError, IndexError):
         return None
-    if next(numbers, None) is not None or max(places, default=0) > len(text):
+    if end != len(numbers) or max(numbers, default=0) > len(text):
         return None
-    return Index(text, offsets, providers, head[1])
+    return Index(text, offsets, providers, head[1], essential=tuple(essential))
 
 
-def _places(names: list[str], numbers: Iterator[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for name in names:
-        count = next(numbers)
-        yield name, (next(numbers),) if count == 1 else tuple(next(numbers) for _ in range(count))
+def _places(names: list[str], numbers: list[int], start: int) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Read one table from `start` on: the first place of every name, then those that have several; and its end."""
+    end = start + len(names)
+    table: dict[str, tuple[int, ...]] = dict(zip(names, zip(numbers[start:end], strict=True), strict=True))
+    count = numbers[end]
+    end += 1
+    for _ in range(count):
+        position, size = numbers[end], numbers[end + 1]
+        end += 2 + size
+        table[names[position]] = tuple(numbers[end - size : end])
+    return table, end
 
 
 def scan(text: mmap.mmap | bytes) -> Index:
@@ -155,7 +167,22 @@ def scan(text: mmap.mmap | bytes) -> Index:
                 providers.setdefault(name, []).append(starts[stanza])
     if stanza + 1 != len(starts):
         raise HostileInputError("a stanza with more than one Package field in an index")
-    return Index(text, _text_keys(offsets), _text_keys(providers), is_verbatim=text is given)
+    essential = tuple(sorted(set(_essential_names(text))))
+    return Index(text, _text_keys(offsets), _text_keys(providers), is_verbatim=text is given, essential=essential)
+
+
+def _essential_names(text: mmap.mmap | bytes) -> Iterator[str]:
+    """Yield the name of each stanza that says `Essential: yes`."""
+    position = text.find(_ESSENTIAL)
+    while position >= 0:
+        end = text.find(b"\n", position + 1)
+        value = text[position + len(_ESSENTIAL) : end if end >= 0 else len(text)]
+        if value.strip() == b"yes":
+            start = text.find(b"Package:", text.rfind(b"\n\n", 0, position) + 1) + len(b"Package:")
+            name = text[start : text.find(b"\n", start)].strip()
+            if _PACKAGE_NAME.fullmatch(name):
+                yield name.decode("ascii")
+        position = text.find(_ESSENTIAL, position + 1)
 
 
 def _first(text: mmap.mmap | bytes) -> list[tuple[bytes, bytes]]:

@@ -1,6 +1,5 @@
 """All packages of a target's Debian upstreams, and which version of each apt would take (apt_preferences(5))."""
 
-import mmap
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +16,6 @@ POSITIVE = (("pre-depends", "depends on"), ("depends", "depends on"), ("recommen
 NEGATIVE = ("conflicts", "breaks")
 _SHA256_LENGTH = 64
 _ARCHITECTURE = re.compile(rb"^Architecture:[ \t]*([^\s]*)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
-_ESSENTIAL = b"\nEssential:"
 _SIZE = re.compile(r"[0-9]{1,13}\Z")
 _PRIORITIES = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
 _MAX_SIZE = 1 << 40
@@ -157,8 +155,8 @@ class Universe:
         names = {
             name
             for origin in self.origins
-            for offset in _marked_essential(origin.index.text)
-            if (name := _name_at(origin.index.text, offset)) and (record := self.candidate(name)) and record.essential
+            for name in origin.index.essential
+            if (record := self.candidate(name)) and record.essential
         }
         return tuple(sorted(names | ({"apt"} if self.candidate("apt") else set())))
 
@@ -199,20 +197,3 @@ def _check(found: Mapping[str, str], upstream: str) -> None:
         raise HostileInputError(f"no sha256 in the index: {where}", "ask the upstream for an index with SHA256 fields")
     if not _SIZE.match(size) or int(size) > _MAX_SIZE:
         raise HostileInputError(f"no usable size in the index: {where}")
-
-
-def _marked_essential(text: mmap.mmap | bytes) -> Iterable[int]:
-    """Yield a position inside each stanza that says `Essential: yes`."""
-    position = text.find(_ESSENTIAL)
-    while position >= 0:
-        end = text.find(b"\n", position + 1)
-        value = text[position + len(_ESSENTIAL) : end if end >= 0 else len(text)]
-        if value.strip() == b"yes":
-            yield position
-        position = text.find(_ESSENTIAL, position + 1)
-
-
-def _name_at(text: mmap.mmap | bytes, position: int) -> str:
-    """Return the name of the stanza around `position`."""
-    start = text.find(b"Package:", text.rfind(b"\n\n", 0, position) + 1) + len(b"Package:")
-    return text[start : text.find(b"\n", start)].decode("ascii", "replace").strip()
