@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size, table
+from repobuild.cli.console import err, fields, out, out_json, size, table, usage
 from repobuild.cli.options import Run, building, common, publishing
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
@@ -31,8 +31,8 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
     """
     with run.session() as session:
         if check:
-            plans = [pipeline.plan(session, run.job(each), run.lock_path(each)) for each in run.targets(targets)]
-            pending = [each.target for each in plans if not each.is_empty]
+            chosen = run.targets(targets)
+            pending = [e.name for e in chosen if pipeline.is_pending(session, run.job(e), run.lock_path(e))]
             if run.json:
                 out_json({"pending": pending})
             return CHECK_EXIT_CODE if pending else 0
@@ -45,7 +45,7 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
             }
         )
     else:
-        _report(run, outcomes)
+        _report(outcomes)
     return failures[0][1].exit_code if failures else 0
 
 
@@ -97,7 +97,7 @@ def _payload_size(lock: Lock) -> int:
     return sum(each.package.size for each in lock.choices) + sum(each.size for each in lock.assets)
 
 
-def _report(run: Run, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
+def _report(outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
     if not outcomes:
         return
     header = ("target", "packages", "size", "downloaded", "reused", "missing", "seconds", "")
@@ -120,12 +120,8 @@ def _report(run: Run, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> Non
     for outcome, _ in outcomes:
         _report_details(outcome)
     for outcome, _ in outcomes:
-        name, path = outcome.lock.name, outcome.path
-        out(f"{outcome.target}: {path}")
-        if run.signing_key is not None:
-            out(f"  trust it:     mkdir -p /etc/apt/keyrings && cp {path.parent}/{name}.gpg /etc/apt/keyrings/")
-        out(f"  use it here:  cp {path.parent}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update")
-        out(f"  elsewhere:    {name}.list, once a web server serves {path.parent} (repobuild nginx, repobuild client)")
+        out(f"{outcome.target}: {outcome.path}")
+        usage(outcome.path)
 
 
 def _report_details(outcome: pipeline.Outcome) -> None:
@@ -192,6 +188,7 @@ def lock(run: Run, targets: Sequence[str]) -> None:
         for target in run.targets(targets):
             path = run.lock_path(target)
             locked = pipeline.lock_job(session, run.job(target), path)
+            pipeline.write_lock(path, locked.text)
             rows.append((target, path, locked))
     if run.json:
         out_json([{"target": t.name, "path": str(p), "is_new": x.is_new, **_lock_json(x.lock)} for t, p, x in rows])

@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -53,6 +54,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         out("  ".join(aligned).rstrip())
+
+
+def usage(path: Path) -> None:
+    """Say how the repository at `path` is used; a signed one has its public key beside it."""
+    above, name = path.parent, path.name
+    if (above / f"{name}.gpg").is_file():
+        out(f"  trust it:     mkdir -p /etc/apt/keyrings && cp {above}/{name}.gpg /etc/apt/keyrings/")
+    out(f"  use it here:  cp {above}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update")
+    out(f"  elsewhere:    {name}.list, once a web server serves {above} (repobuild nginx, repobuild client)")
 
 
 class Voice:

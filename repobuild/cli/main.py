@@ -1,5 +1,6 @@
 """The entry point, and what becomes of an error."""
 
+import gc
 import os
 import sys
 import traceback
@@ -28,6 +29,7 @@ for _command in (*build.COMMANDS, *ship.COMMANDS, *serve.COMMANDS, *house.COMMAN
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run repobuild and exit with the code that the manual documents."""
+    gc.freeze()  # what is imported stays: a collector that walks over it again takes a tenth of a short run
     sys.exit(run(arguments))
 
 

@@ -216,9 +216,14 @@ def building(function: Command) -> Command:
 
 
 def publishing(function: Command) -> Command:
+    """Give a command the options of everything that makes and publishes a repository."""
+    return owning(signing(function))
+
+
+def owning(function: Command) -> Command:
     """Give a command the option of everything that publishes."""
     option = click.option("--fix-owner", is_flag=True, help="Take over a web root that another user owns.")
-    return _decorated(signing(function), (option,))
+    return _decorated(function, (option,))
 
 
 def signing(function: Command) -> Command:

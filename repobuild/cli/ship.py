@@ -7,8 +7,8 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.build import sync_targets
-from repobuild.cli.console import err, fields, out, out_json, size
-from repobuild.cli.options import Run, building, common, publishing
+from repobuild.cli.console import err, fields, out, out_json, size, usage
+from repobuild.cli.options import Run, building, common, owning, publishing
 from repobuild.errors import ProofError
 from repobuild.targets import parse_target
 
@@ -51,7 +51,7 @@ def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
 )
 @click.option("--allow-older", is_flag=True, help="Install a bundle that is older than what is there.")
 @click.option("--dry-run", is_flag=True, help="Verify, and say what would change.")
-@publishing
+@owning
 @common
 def install(run: Run, bundles: Sequence[Path], dry_run: bool) -> None:
     """Verify BUNDLEs, unpack them and publish them under the home; needs no network."""
@@ -67,13 +67,12 @@ def install(run: Run, bundles: Sequence[Path], dry_run: bool) -> None:
                 counts = f"{len(done.plan.added)} new, {len(done.plan.changed)} changed, {len(done.plan.kept)} kept"
                 out(f"{done.target}: {word} {done.path}: {counts}, {len(done.plan.removed)} dropped")
             if not run.json and not dry_run:
-                above, name = done.path.parent, done.path.name
-                out(f"  use it here:  cp {above}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update")
+                usage(done.path)
     if run.json:
         out_json([_installed_json(each) for each in results])
 
 
-def _installed_json(done: pipeline.Installed) -> dict[str, object]:
+def _installed_json(done: "pipeline.Installed") -> dict[str, object]:
     return {
         **fields(done, ("target", "path", "sha256", "is_checked")),
         **fields(done.plan, ("added", "changed", "removed")),
@@ -107,7 +106,11 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
 def check(run: Run, places: Sequence[str]) -> None:
     """Prove repositories: hash every file against marker and lock. PATH is a repository's folder."""
     with run.session() as session:
-        receipts = [pipeline.check(session, path) for path in _paths(run, session, places)]
+        paths = _paths(run, session, places)
+        for path in paths:
+            if not path.is_dir():
+                raise ProofError(f"there is no repository: {path}", "make it: repobuild sync; or name its folder")
+        receipts = [pipeline.check(session, path) for path in paths]
     if run.json:
         out_json(
             [

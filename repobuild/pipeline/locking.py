@@ -36,7 +36,7 @@ class Locked:
 
 
 def lock_job(session: Session, job: Job, path: Path, served: Lock | None = None) -> Locked:
-    """Return the lock of `job`: the one at `path` while it fits the manifest, else a new one, written there.
+    """Return the lock of `job`: the one at `path` while it fits the manifest, else a new one; nothing is written.
 
     Args:
         session: the run.
@@ -62,9 +62,7 @@ def lock_job(session: Session, job: Job, path: Path, served: Lock | None = None)
         return replace(_keep(former, path, served, settings), served=loaded.served, notes=notes)
     for other in (former, served):
         made = lock.succeed(made, other)
-    text = lock.write(made)
-    write_lock(path, text)
-    return Locked(lock=made, text=text, is_new=True, served=loaded.served, notes=notes)
+    return Locked(lock=made, text=lock.write(made), is_new=True, served=loaded.served, notes=notes)
 
 
 def _former(path: Path, settings: Settings) -> Lock | None:
@@ -103,7 +101,6 @@ def _keep(former: Lock, path: Path, served: Lock | None, settings: Settings) -> 
                 "run without --locked: the lock then gets a later time",
             )
         kept = lock.succeed(former, served)
-        write_lock(path, lock.write(kept))
     return Locked(lock=kept, text=lock.write(kept), is_new=False)
 
 
@@ -119,7 +116,7 @@ def mirrors_of(job: Job, served: Mapping[str, str]) -> dict[str, tuple[Mirror, .
 def _resolve(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[str, ...]]:
     extra, packages, assets = _url_packages(session, job)
     means = catalog.Means(
-        get=session.fetcher.get,
+        get=_refuse if session.settings.offline else session.fetcher.get,
         store=session.store,
         memory=session.memory,
         limits=session.settings,
@@ -146,6 +143,11 @@ def _resolve(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[s
         gone=gone,
     )
     return made, loaded, resolution.notes
+
+
+def _refuse(mirror: Mirror, path: str, limit: int) -> bytes:  # noqa: ARG001 -- the form of `Fetcher.get`
+    """Stand in for the fetcher, and for loading the libraries it needs, in a run that stays offline."""
+    raise UnreachableError(f"--offline forbids fetching: {path}", "run the same command without --offline")
 
 
 def _resolve_what_is_there(

@@ -12,7 +12,7 @@ from repobuild.fetch import Location, Request
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import ClientFacts, RepositoryFacts, Signer
 from repobuild.model import Job, Lock, Tree
-from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock, request
+from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock, request, write_lock
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository, make_file
 from repobuild.signing import keep_or_sign
@@ -65,11 +65,6 @@ class Plan:
     """Bytes free where the store is."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the repository is as it should be."""
-        return not self.added and not self.removed
-
 
 def sync(session: Session, job: Job, path: Path) -> Outcome:
     """Make the repository of a target what its manifest says, and leave it alone when it is.
@@ -86,8 +81,11 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
         repository.prune(settings.now)
         repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False)
+    _refuse_to_drop_signature(session, job, repository)
     locked = lock_job(session, job, path, served)
-    if served == locked.lock and not settings.force and repository.is_intact(session.progress):
+    write_lock(path, locked.text)
+    is_as_locked = served == locked.lock and not settings.force and not _is_to_sign(session, repository, job.name)
+    if served is not None and is_as_locked and repository.is_intact(session.progress):
         repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
     files = beside(session, locked.lock, _key_files(session, locked.lock.name))
@@ -110,8 +108,20 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
     )
 
 
+def is_pending(session: Session, job: Job, path: Path) -> bool:
+    """Say whether `sync` would do anything; nothing is written."""
+    repository = session.repository(job.target.name, job.name)
+    served = _served(repository)
+    if served is not None and _is_settled(session, job, path, repository, served):
+        return False
+    if not session.settings.update:
+        return True
+    is_as_locked = served == lock_job(session, job, path, served).lock
+    return not (is_as_locked and not _is_to_sign(session, repository, job.name) and repository.is_intact())
+
+
 def plan(session: Session, job: Job, path: Path) -> Plan:
-    """Say what `sync` would add, drop and download; the lock is moved if it has to be, nothing else is touched."""
+    """Say what `sync` would add, drop and download; neither the lock nor the repository is touched."""
     repository = session.repository(job.target.name, job.name)
     served = _served(repository)
     locked = lock_job(session, job, path, served)
@@ -206,10 +216,24 @@ def _is_settled(session: Session, job: Job, path: Path, repository: Repository, 
         return False
     written = read_lock(path)
     is_superseded = written is not None and written.manifest == job.digest and written != served
-    is_other_key = settings.key is not None and published_key(repository, job.name) != _key_files(session, job.name)
-    if is_superseded or is_other_key:
+    if is_superseded or _is_to_sign(session, repository, job.name):
         return False
     return repository.is_intact(session.progress)
+
+
+def _is_to_sign(session: Session, repository: Repository, name: str) -> bool:
+    """Say whether there is a key and what is published is not signed with it."""
+    return session.settings.key is not None and published_key(repository, name) != _key_files(session, name)
+
+
+def _refuse_to_drop_signature(session: Session, job: Job, repository: Repository) -> None:
+    """Refuse to publish without a signature what clients know as signed, unless the operator forces it."""
+    settings = session.settings
+    if settings.key is None and not settings.force and published_key(repository, job.name):
+        raise UsageError(
+            f"the repository is signed, and the key that signs it is not here: {repository.path}",
+            "name the key: --key FILE; or publish without a signature from now on: --force",
+        )
 
 
 def _requests(job: Job, locked: Locked) -> list[Request]:

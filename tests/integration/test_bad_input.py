@@ -172,6 +172,30 @@ def test_an_unsigned_upstream_is_refused_and_can_be_allowed_by_name(site: Site) 
     assert "app_2.0_all.deb" in site.contents()
 
 
+def test_a_signed_repository_is_not_published_unsigned_by_accident(site: Site) -> None:
+    assert site.run("key", "new", "--name", "test").returncode == 0
+    assert site.sync().returncode == 0
+    assert "InRelease" in site.contents()
+    (site.root / "config" / "repobuild" / "signing-key.asc").unlink()
+    site.archive.publish(SECOND)
+
+    refused(site, 2, "is signed", "--key")
+
+    assert site.sync().returncode == 0  # unchanged, it needs no key
+
+
+def test_a_check_and_a_plan_write_nothing(site: Site) -> None:
+    locks = {path: path.read_bytes() for path in site.manifest.parent.rglob("*.lock")}
+    site.archive.publish(SECOND)
+
+    settled = site.sync("--check")
+    pending = site.sync("--check", "--update")
+    planned = site.run("plan", "d12.x86_64", "--update")
+
+    assert [settled.returncode, pending.returncode, planned.returncode] == [0, 6, 0]
+    assert locks == {path: path.read_bytes() for path in site.manifest.parent.rglob("*.lock")}
+
+
 def test_a_replayed_older_upstream_is_refused_or_the_pinned_set_stays(site: Site) -> None:
     old = {path: path.read_bytes() for path in site.archive.folder.rglob("*") if path.is_file()}
     site.archive.publish(SECOND)
