@@ -10,7 +10,20 @@ faults     what can go wrong with one try
 proxies    which proxy a URL is fetched through
 """
 
-from repobuild.fetch.fetcher import Fetcher
+from typing import TYPE_CHECKING, Any
+
 from repobuild.fetch.values import Fetched, Location, Pin, Request, Settings
 
+if TYPE_CHECKING:
+    from repobuild.fetch.fetcher import Fetcher
+
 __all__ = ["Fetched", "Fetcher", "Location", "Pin", "Request", "Settings"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the fetcher when it is first asked for: a run that stays offline does not wait for the HTTP libraries."""
+    if name != "Fetcher":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from repobuild.fetch.fetcher import Fetcher  # noqa: PLC0415 -- see above
+
+    return Fetcher

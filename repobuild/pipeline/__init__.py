@@ -9,11 +9,16 @@ shipping  repository -> bundle -> repository, rollback, check
 upkeep    the store's garbage, clients' files, files the operator asks for
 """
 
-from repobuild.pipeline.locking import Locked, lock_job, read_lock
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from repobuild.pipeline.locking import Locked, lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session, Settings
-from repobuild.pipeline.shipping import Installed, bundle, check, install, rollback
-from repobuild.pipeline.syncing import Outcome, Plan, plan, sync
-from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
+from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync
+
+if TYPE_CHECKING:
+    from repobuild.pipeline.shipping import Installed, bundle, check, install, rollback
+    from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
 
 __all__ = [
     "Collected",
@@ -28,11 +33,26 @@ __all__ = [
     "client_files",
     "collect",
     "install",
+    "is_pending",
     "lock_job",
     "plan",
     "read_lock",
     "rollback",
     "sync",
+    "write_lock",
     "write_secret",
     "write_text",
 ]
+
+_LATER = {
+    "shipping": ("Installed", "bundle", "check", "install", "rollback"),
+    "upkeep": ("Collected", "client_files", "collect", "write_secret", "write_text"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what only some commands need when it is first asked for: `sync` and `plan` do not wait for it."""
+    for part, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{part}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

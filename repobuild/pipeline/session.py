@@ -67,7 +67,7 @@ class Session:
         return self._open.enter_context(Store.open(self.settings.store))
 
     @cached_property
-    def fetcher(self) -> fetch.Fetcher:
+    def fetcher(self) -> "fetch.Fetcher":
         """The fetcher with its connections."""
         return self._open.enter_context(fetch.Fetcher(self.settings.fetching))
 
