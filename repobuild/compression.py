@@ -1,6 +1,7 @@
 """Compressed forms of an index: read within bounds, and written the same on any machine."""
 
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ _INPUT = 1 << 16
 """Bytes given to a decompressor at a time: it copies what it does not take at once."""
 _MAX_STREAMS = 1 << 16
 """Streams one after another in a file, as bgzip and pxz write them."""
+_PADDING = re.compile(rb"(?:\0{4})*+")
 _XZ_MEMORY = 256 << 20
 """Bytes an xz dictionary may need."""
 _ZSTD_WINDOW = 128 << 20
@@ -120,8 +122,8 @@ def _drain(make: Callable[[], _Decompressor], data: bytes) -> Iterator[bytes]:
                 yield chunk
         position -= len(decompressor.unused_data)
         # xz pads with zeros between streams; nothing else may follow but another stream.
-        while data[position : position + 4] == bytes(4):
-            position += 4
+        padding = _PADDING.match(data, position)
+        position = padding.end() if padding else position
         if position == len(data):
             return
     raise EOFError

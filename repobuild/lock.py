@@ -149,7 +149,8 @@ class _Fields:
 
     def path(self, key: str) -> str:
         value = self.text(key)
-        if not value.isprintable() or value.startswith("/") or {"", ".", ".."} & set(unquote(value).split("/")):
+        parts = unquote(value.partition("?")[0]).split("/")
+        if not value.isprintable() or {"", ".", ".."} & set(parts):
             raise ValueError(f"{key}: expected a path below a mirror, got {value[:70]!r}")
         return value
 

@@ -4,7 +4,6 @@ import difflib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -69,8 +68,8 @@ class DebFormat:
         return read("InRelease"), read("Release.gpg")
 
     def index_text(self, packages: Sequence[Package]) -> bytes:
-        """Return a Packages text whose locations are the packages' own."""
-        return repository.packages_text([replace(each, filename=package.filename_of(each.path)) for each in packages])
+        """Return a Packages text."""
+        return repository.packages_text(packages)
 
     def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
         """Return `.list` and `.sources`, over http and from disk."""

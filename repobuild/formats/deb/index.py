@@ -23,10 +23,10 @@ FORMAT = "deb-index-3"
 _MAX_STANZAS = 1_000_000
 _FIELD = re.compile(
     rb"\n(Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides):"
-    rb"([^\n]*(?:\n[ \t][^\n]*)*)"
+    rb"([^\n]*(?:\n[ \t][^\n]*)*+)"
 )
 _NAME = re.compile(rb"[,|][ \t\n]*([A-Za-z0-9][A-Za-z0-9+.-]*)")
-_IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*(?:\n[ \t][^\n]*)*)")
+_IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*(?:\n[ \t][^\n]*)*+)")
 _PACKAGE_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+.-]{0,127}")
 _NO_LINE_END = re.compile(rb"[^\n]")
 _PACKAGE = b"Package"

@@ -5,9 +5,10 @@ import io
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from repobuild.compression import decompress
 from repobuild.durable import check_component
@@ -23,6 +24,8 @@ _MAX_CONTROL = 1 << 20
 """Bytes of a control file."""
 _MAX_CONTROL_TAR = 64 << 20
 """Bytes of an open control.tar; maintainer scripts and lists of conffiles lie beside the control file."""
+_MAX_CONTROL_FILES = 1_000
+"""Files in a control.tar; real ones have a dozen."""
 _MAX_MEMBERS = 8
 """Members of a .deb; it has three, and whoever signs it adds one."""
 _AR_MAGIC = b"!<arch>\n"
@@ -88,7 +91,7 @@ def _ar_members(file: BinaryIO, name: str) -> Iterator[tuple[str, int]]:
 def _from_tar(data: bytes, name: str) -> bytes:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for member in tar:
+            for member in islice(tar, _MAX_CONTROL_FILES):
                 if member.name.removeprefix("./") == "control":
                     found = tar.extractfile(member) if member.isreg() and member.size <= _MAX_CONTROL else None
                     return found.read() if found is not None else b""
@@ -114,11 +117,6 @@ def _package(stanza: str, field: Mapping[str, str], upstream: str, path: str) ->
         filename=check_component(f"{name}_{without_epoch}_{arch}.deb"),
         metadata=_without_location(stanza),
     )
-
-
-def filename_of(path: str) -> str:
-    """Return the Filename that an index has for a URL path: what `url_path` turns into `path` again."""
-    return unquote(path)
 
 
 def check_metadata(package: Package) -> str:

@@ -112,7 +112,8 @@ class Universe:
                 for offset in origin.index.offsets.get(name, ())
                 if (record := self._record(number, offset)) is not None
             ]
-            found.sort(key=lambda record: (record.origin.pin, version.key(record.version)), reverse=True)
+            if len(found) > 1:
+                found.sort(key=lambda record: (record.origin.pin, version.key(record.version)), reverse=True)
             known = self._records[name] = tuple(found)
         return known
 
