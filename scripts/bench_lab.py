@@ -117,6 +117,7 @@ class Lab:
             "XDG_STATE_HOME": folder / "state",
             "XDG_CONFIG_HOME": folder / "config",
             "PYTHONPATH": CHECKOUT,
+            "PYTHONPYCACHEPREFIX": self.run / "bytecode",  # an installed package has its own
         }
         return environment({name: str(place) for name, place in places.items()})
 
@@ -142,8 +143,9 @@ class Lab:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment without proxies, which loopback does not need."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """Return this process's environment without proxies, which loopback has no use for, and Python's settings."""
+    strange = re.compile(r".*_proxy|PYTHON.*", re.IGNORECASE)
+    kept = {name: value for name, value in os.environ.items() if not strange.fullmatch(name)}
     return kept | dict(more)
 
 
