@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size, table, usage
+from repobuild.cli.console import err, fields, out, out_json, report_error, size, table, usage
 from repobuild.cli.options import Run, building, common, publishing
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
@@ -38,12 +38,8 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
             return CHECK_EXIT_CODE if pending else 0
         outcomes, failures = sync_targets(run, session, run.targets(targets))
     if run.json:
-        out_json(
-            {
-                "targets": [_outcome_json(outcome, seconds) for outcome, seconds in outcomes],
-                "failed": {name: {"error": error.message, "exit": error.exit_code} for name, error in failures},
-            }
-        )
+        done = [_outcome_json(outcome, seconds) for outcome, seconds in outcomes]
+        out_json({"targets": done, "failed": failed_json(failures)})
     else:
         _report(outcomes)
     return failures[0][1].exit_code if failures else 0
@@ -54,7 +50,7 @@ def sync_targets(
 ) -> tuple[list[tuple[pipeline.Outcome, float]], list[tuple[str, RepobuildError]]]:
     """Sync one target after the other; return outcomes with their seconds, and failures.
 
-    The failure of one of several targets does not stop the others; the failure of a single one is raised.
+    A failure is reported at once, and does not stop the others.
     """
     outcomes: list[tuple[pipeline.Outcome, float]] = []
     failures: list[tuple[str, RepobuildError]] = []
@@ -63,13 +59,16 @@ def sync_targets(
         try:
             outcome = pipeline.sync(session, run.job(target), run.lock_path(target))
         except RepobuildError as error:
-            if len(targets) == 1:
-                raise
             failures.append((target.name, error))
-            err(f"error: {target}: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+            report_error(error, of=f"{target}: " if len(targets) > 1 else "", debug=run.debug)
         else:
             outcomes.append((outcome, time.monotonic() - begun))
     return outcomes, failures
+
+
+def failed_json(failures: Sequence[tuple[str, RepobuildError]]) -> dict[str, object]:
+    """Return failures for machines, by target."""
+    return {name: {"error": error.message, "hint": error.hint, "exit": error.exit_code} for name, error in failures}
 
 
 def _outcome_json(outcome: pipeline.Outcome, seconds: float) -> dict[str, object]:
@@ -217,11 +216,16 @@ def show(run: Run, targets: Sequence[str]) -> None:
     for each in described:
         out(f"{each.target} ({each.region})")
         for upstream in each.upstreams:
-            out(f"  {upstream.name} [{upstream.module}] {' '.join(f'{k}={v}' for k, v in upstream.options.items())}")
+            options = " ".join(f"{key}={_word(value)}" for key, value in upstream.options.items())
+            out(f"  {upstream.name} [{upstream.module}] {options}")
             for url in upstream.baseurl:
                 out(f"    {url}")
         for group in each.groups:
             out(f"  {' '.join(group)}")
+
+
+def _word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 COMMANDS = (sync, plan, lock, show)

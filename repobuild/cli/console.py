@@ -4,11 +4,14 @@ import json
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from repobuild.errors import RepobuildError
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -37,6 +40,15 @@ def out(text: str = "") -> None:
 def err(text: str) -> None:
     """Print a line for the operator, around a progress bar if one is shown."""
     tqdm.write(safe(text), file=sys.stderr)
+
+
+def report_error(error: RepobuildError, *, debug: bool, of: str = "") -> None:
+    """Print what went wrong and what to do; with `debug`, where it comes from."""
+    if debug:
+        err("".join(traceback.format_exception(error)).rstrip())
+    err(f"error: {of}{error.message}")
+    if error.hint:
+        err(f"hint: {error.hint}")
 
 
 def out_json(value: object) -> None:

@@ -10,7 +10,7 @@ import click
 
 from repobuild import __version__
 from repobuild.cli import build, house, serve, ship
-from repobuild.cli.console import err
+from repobuild.cli.console import err, report_error
 from repobuild.errors import RepobuildError, UsageError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = root.main(words, prog_name="repobuild", standalone_mode=False)
         sys.stdout.flush()
     except RepobuildError as error:
-        _report(error, debug="--debug" in words)
+        report_error(error, debug="--debug" in words)
         return error.exit_code
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -59,14 +59,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _report_bug(error, debug="--debug" in words)
         result = RepobuildError.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _report(error: RepobuildError, *, debug: bool) -> None:
-    if debug:
-        err("".join(traceback.format_exception(error)).rstrip())
-    err(f"error: {error.message}")
-    if error.hint:
-        err(f"hint: {error.hint}")
 
 
 def _report_bug(error: Exception, *, debug: bool) -> None:

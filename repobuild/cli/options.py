@@ -80,7 +80,7 @@ class Run:
         """The home: `--home`, else the manifest's; `./www` when that is not given and cannot be written."""
         if self.home is not None:
             return self.home
-        wanted = DEFAULT_HOME if self.config is None else self.manifest.home
+        wanted = self.manifest.home
         if wanted != DEFAULT_HOME or _can_write(wanted):
             return wanted
         err(f"{wanted} cannot be written by this user: using {FALLBACK_HOME.absolute()} (choose with --home)")
@@ -93,6 +93,10 @@ class Run:
             if own is not None and own in self.manifest.targets:
                 return [own]
             return [parse_target(FALLBACK_TARGET)]
+        if self.lock is not None and (len(set(words)) > 1 or "all" in words):
+            raise UsageError(
+                "--lock names one file, and there are several targets", "leave --lock out, or run them one by one"
+            )
         named = [each for word in words for each in (self.manifest.targets if word == "all" else [parse_target(word)])]
         return list(dict.fromkeys(named))
 
@@ -122,7 +126,7 @@ class Run:
     @cached_property
     def signing_key(self) -> SigningKey | None:
         """The key: `--key`, the manifest's, or the one that `key new` made; None when there is none."""
-        return self.load_key(self.key or (self.manifest.signing_key if self.config is not None else None))
+        return self.load_key(self.key or self.manifest.signing_key)
 
     def load_key(self, path: Path | None) -> SigningKey | None:
         """Return the key in `path`, else the one that `key new` made; None when there is none."""

@@ -58,10 +58,12 @@ def nginx(
     text = webserver.nginx_locations(spec) if locations else webserver.nginx_config(spec)
     if not webserver.validate(text, locations=locations):
         err("there is no nginx here, so its own check was left out")
-    if path is None:
-        out(text.rstrip("\n"))
-    else:
+    if path is not None:
         pipeline.write_text(path, text)
+    if run.json:
+        out_json({"config": text, "path": str(path) if path else None})
+    elif path is None:
+        out(text.rstrip("\n"))
 
 
 @click.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from repobuild import pipeline
-from repobuild.cli.build import sync_targets
+from repobuild.cli.build import failed_json, sync_targets
 from repobuild.cli.console import err, fields, out, out_json, size, usage
 from repobuild.cli.options import Run, building, common, owning, publishing
 from repobuild.errors import ProofError
@@ -41,7 +41,8 @@ def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
                     f"before handing it to bootstrap: truncate -s 410M {result.path}"
                 )
     if run.json:
-        out_json([{"target": name, **fields(each, ("path", "size", "sha256", "files"))} for name, each in results])
+        done = [{"target": name, **fields(each, ("path", "size", "sha256", "files"))} for name, each in results]
+        out_json({"bundles": done, "failed": failed_json(failures)})
     return failures[0][1].exit_code if failures else 0
 
 
@@ -101,16 +102,18 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
 
 
 @click.command()
-@click.argument("places", nargs=-1, metavar="[PATH|TARGET]...")
+@click.argument("places", nargs=-1, metavar="[PATH|BUNDLE|TARGET]...")
 @common
 def check(run: Run, places: Sequence[str]) -> None:
-    """Prove repositories: hash every file against marker and lock. PATH is a repository's folder."""
+    """Prove repositories and bundles: hash every file against what it has to be. PATH is a repository's folder."""
     with run.session() as session:
         paths = _paths(run, session, places)
         for path in paths:
-            if not path.is_dir():
-                raise ProofError(f"there is no repository: {path}", "make it: repobuild sync; or name its folder")
-        receipts = [pipeline.check(session, path) for path in paths]
+            if not path.exists():
+                raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
+        receipts = [
+            pipeline.check(session, path) if path.is_dir() else pipeline.check_bundle(session, path) for path in paths
+        ]
     if run.json:
         out_json(
             [
@@ -134,7 +137,7 @@ def _paths(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[P
         return [session.repository(each.name, run.manifest.name).path for each in run.targets(())]
     return [
         Path(place)
-        if "/" in place or Path(place).is_dir()
+        if "/" in place or Path(place).exists()
         else session.repository(parse_target(place).name, run.manifest.name).path
         for place in places
     ]

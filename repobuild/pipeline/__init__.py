@@ -17,7 +17,7 @@ from repobuild.pipeline.session import Session, Settings
 from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync
 
 if TYPE_CHECKING:
-    from repobuild.pipeline.shipping import Installed, bundle, check, install, rollback
+    from repobuild.pipeline.shipping import Installed, bundle, check, check_bundle, install, rollback
     from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "bundle",
     "check",
+    "check_bundle",
     "client_files",
     "collect",
     "install",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "shipping": ("Installed", "bundle", "check", "install", "rollback"),
+    "shipping": ("Installed", "bundle", "check", "check_bundle", "install", "rollback"),
     "upkeep": ("Collected", "client_files", "collect", "write_secret", "write_text"),
 }
 

@@ -128,6 +128,19 @@ def check(session: Session, path: Path) -> Receipt:
     return check_repository(path, session.progress, read_lock=_read_payload)
 
 
+def check_bundle(session: Session, path: Path) -> Receipt:
+    """Read a bundle to its last byte, and prove each file of it.
+
+    Raises:
+        RefusedError: when anything in it is not what it has to be.
+    """
+    with installing.open_bundle(path.absolute(), session.progress) as opened:
+        installing.prove(opened)
+        *files, marker = opened.contents.files
+        size = sum(file.size for file in files)
+        return Receipt(path=path, marker=marker.sha256, files=len(files), size=size, problems=())
+
+
 def _read_payload(text: bytes) -> dict[str, tuple[int, str]]:
     chosen = lock.read(text, LOCK_NAME)
     packages = {each.package.filename: (each.package.size, each.package.sha256) for each in chosen.choices}

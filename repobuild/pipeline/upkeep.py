@@ -6,7 +6,6 @@ from pathlib import Path
 
 from repobuild import lock
 from repobuild.durable import Folder
-from repobuild.errors import HostileInputError
 from repobuild.formats import FORMATS
 from repobuild.model import Lock, Target
 from repobuild.pipeline.locking import read_lock
@@ -30,6 +29,7 @@ def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool
 
     Raises:
         BusyError: when another run uses the store.
+        HostileInputError: when a lock cannot be read, so that nobody knows what it needs.
     """
     keep = session.memory.objects()
     for path in paths:
@@ -68,10 +68,7 @@ def _published(repository: Repository) -> Lock | None:
     current = repository.current()
     if current is None or current.lock_text is None:
         return None
-    try:
-        return lock.read(current.lock_text, str(repository.path))
-    except HostileInputError:
-        return None
+    return lock.read(current.lock_text, f"the lock in {repository.path}")
 
 
 def _objects(chosen: Lock | None) -> set[str]:
