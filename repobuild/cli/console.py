@@ -7,11 +7,12 @@ import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from repobuild.errors import RepobuildError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -39,7 +40,10 @@ def out(text: str = "") -> None:
 
 def err(text: str) -> None:
     """Print a line for the operator, around a progress bar if one is shown."""
-    tqdm.write(safe(text), file=sys.stderr)
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(safe(text), file=sys.stderr)
+    else:
+        print(safe(text), file=sys.stderr)
 
 
 def report_error(error: RepobuildError, *, debug: bool, of: str = "") -> None:
@@ -98,6 +102,8 @@ class Voice:
     def start(self, what: str, total: int) -> None:
         """Show a bar of `total` bytes; without a terminal, nothing."""
         if self._is_terminal and total:
+            from tqdm import tqdm  # noqa: PLC0415 -- most runs show no bar
+
             self._bar = tqdm(
                 total=total,
                 desc=safe(what)[:40],

@@ -10,7 +10,6 @@ from repobuild import pipeline, webserver
 from repobuild.cli.console import err, out, out_json
 from repobuild.cli.options import Run, common, signing
 from repobuild.errors import UsageError
-from repobuild.serve import make_server
 
 
 @click.command()
@@ -72,6 +71,8 @@ def nginx(
 @common
 def serve(run: Run, address: str, port: int) -> None:
     """Serve the home for a quick look, where there is no nginx yet. Ends with Ctrl-C."""
+    from repobuild.serve import make_server  # noqa: PLC0415 -- its libraries are for those who serve
+
     if not run.web_root.is_dir():
         raise UsageError(f"there is nothing to serve: {run.web_root}", "make it: repobuild sync")
     server = make_server(run.web_root, address, port)

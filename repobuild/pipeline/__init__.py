@@ -3,7 +3,9 @@
     manifest ─▶ job ─▶ catalog ─▶ resolution ─▶ lock ─▶ objects ─▶ tree ─▶ repository ─▶ bundle ─▶ install
 
 session   what a run works with: settings, store, fetcher, memory
+sources   what is fetched from where
 locking   job -> lock
+resolving job -> lock, where a new one is needed
 syncing   lock -> repository, and the plan of it
 shipping  repository -> bundle -> repository, rollback, check
 upkeep    the store's garbage, clients' files, files the operator asks for

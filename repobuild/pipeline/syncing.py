@@ -8,12 +8,13 @@ from pathlib import Path
 from repobuild import lock, publish, webserver
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, UsageError
-from repobuild.fetch import Location, Request
+from repobuild.fetch import Request
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import ClientFacts, RepositoryFacts, Signer
 from repobuild.model import Job, Lock, Tree
-from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock, request, write_lock
+from repobuild.pipeline.locking import lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session
+from repobuild.pipeline.sources import requests_of
 from repobuild.publish import Repository, make_file
 from repobuild.signing import keep_or_sign
 from repobuild.targets import parse_target
@@ -89,7 +90,7 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
         repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
     files = beside(session, locked.lock, _key_files(session, locked.lock.name))
-    requests = _requests(job, locked)
+    requests = requests_of(job, locked.lock, locked.served)
     if settings.offline:
         _require_stored(session, requests)
     fetched = session.fetcher.fetch(requests, session.store, session.progress)
@@ -234,32 +235,6 @@ def _refuse_to_drop_signature(session: Session, job: Job, repository: Repository
             f"the repository is signed, and the key that signs it is not here: {repository.path}",
             "name the key: --key FILE; or publish without a signature from now on: --force",
         )
-
-
-def _requests(job: Job, locked: Locked) -> list[Request]:
-    mirrors = mirrors_of(job, locked.served)
-    requests = []
-    for choice in locked.lock.choices:
-        package = choice.package
-        if package.upstream not in mirrors:
-            raise UsageError(
-                f"the lock takes {package.filename} from an upstream that the manifest lacks: {package.upstream}",
-                "move the lock: repobuild lock --update",
-            )
-        requests.append(request(package, mirrors[package.upstream]))
-    for asset in locked.lock.assets:
-        folder, _, name = asset.url.rpartition("/")
-        place = Location(mirror=mirrors[f"url:{asset.name}"][0], path=name) if folder else None
-        requests.append(
-            Request(
-                what=asset.name,
-                locations=(place,) if place else (),
-                sha256=asset.sha256,
-                size=asset.size,
-                limit=asset.size,
-            )
-        )
-    return list({each.sha256: each for each in requests}.values())
 
 
 def _require_stored(session: Session, requests: list[Request]) -> None:

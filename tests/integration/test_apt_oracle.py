@@ -18,7 +18,7 @@ from simulator import packages_text, stanzas
 
 from repobuild import catalog, fetch, host
 from repobuild.errors import UnreachableError, UnresolvableError
-from repobuild.formats.deb.family import DebUniverse
+from repobuild.formats.deb.resolver import DebUniverse
 from repobuild.model import Job, Mirror, Options, Resolution, Upstream
 from repobuild.progress import SILENT
 from repobuild.resolve import resolve

@@ -12,7 +12,7 @@ from test_resolve import loaded
 
 from repobuild.errors import HostileInputError
 from repobuild.formats.deb import index
-from repobuild.formats.deb.family import DebUniverse
+from repobuild.formats.deb.resolver import DebUniverse
 from repobuild.formats.deb.universe import Origin, Universe
 from repobuild.targets import parse_target
 

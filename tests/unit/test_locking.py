@@ -15,8 +15,9 @@ from simulator import DAY, NOW, Simulator, serve
 from repobuild import fetch, lock
 from repobuild.errors import HostileInputError, MissingError, RefusedError, RollbackError, UsageError
 from repobuild.model import Job, Lock, Mirror, Options, Upstream, UrlPackage, Verify
-from repobuild.pipeline.locking import Locked, lock_job, mirrors_of, read_lock, write_lock
+from repobuild.pipeline.locking import Locked, lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session, Settings
+from repobuild.pipeline.sources import mirrors_of
 from repobuild.targets import parse_target
 
 QUICK = fetch.Settings(backoff_seconds=0.01, tries=2, requests=3, patience_seconds=1, answer_seconds=5)

@@ -15,7 +15,7 @@ from simulator import packages_text, stanzas
 from repobuild import errors
 from repobuild.errors import HostileInputError, MissingError, UnresolvableError
 from repobuild.formats.deb.choose import choose, meets, provides
-from repobuild.formats.deb.family import DebUniverse
+from repobuild.formats.deb.resolver import DebUniverse
 from repobuild.formats.deb.universe import Record
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
 from repobuild.model import Mirror, Resolution, Upstream

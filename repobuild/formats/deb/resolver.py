@@ -1,0 +1,208 @@
+"""What a want stands for in a target's Debian upstreams, and what apt would choose: the protocol's `Universe`."""
+
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from pathlib import Path
+
+from repobuild.errors import HostileInputError
+from repobuild.formats.deb import index, package
+from repobuild.formats.deb.choose import choose
+from repobuild.formats.deb.solving import Pool, reachable
+from repobuild.formats.deb.universe import Origin, Record, Universe
+from repobuild.formats.protocol import Cache, Found, Loaded, Solution
+from repobuild.model import Choice, Target
+
+_NEAR = 3
+"""Near matches named for a want that nothing has."""
+_GLOB = frozenset("*?[")
+
+
+class DebUniverse:
+    """The packages of a target's Debian upstreams, and what apt would choose among them."""
+
+    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, *, weak: bool) -> None:
+        self._cache = cache
+        self._weak = weak
+        self._indexes: dict[str, index.Index] = {}
+        origins = [
+            Origin(each.upstream.name, each.root.aliases, self._open(file.sha256, text), each.root.pin)
+            for each in loaded
+            for file, text in zip(each.root.indexes, each.texts, strict=True)
+        ]
+        self._universe = Universe(origins, target.package_arch)
+        self._pools: dict[tuple[Record, ...], Pool] = {}
+        self._exact: set[Record] = set()
+
+    def _open(self, sha256: str, path: Path) -> index.Index:
+        if sha256 not in self._indexes:
+            text = index.open_text(path)
+            known = self._cache.derived(self._key(sha256))
+            found = index.load(text, known) if known is not None else None
+            if found is None:
+                found = index.scan(text)
+                if found.is_verbatim:
+                    self._cache.put_derived(self._key(sha256), found.dump())
+            self._indexes[sha256] = found
+        return self._indexes[sha256]
+
+    def _key(self, sha256: str) -> str:
+        return f"{sha256}.{index.FORMAT}"
+
+    @cached_property
+    def _base(self) -> tuple[Record, ...]:
+        found = (self._universe.candidate(name) for name in self._universe.essential)
+        return tuple(record for record in found if record is not None)
+
+    def name_of(self, candidate: Record) -> str:
+        """Return name and version."""
+        return str(candidate)
+
+    def exclude(self, digests: AbstractSet[str]) -> None:
+        """Do as if packages with these sha256 were not there."""
+        self._universe.exclude(digests)
+        self._pools.clear()
+        self.__dict__.pop("_base", None)
+
+    def find(self, want: str) -> Found[Record]:
+        """Say what `name`, a glob, `name=version`, `name:arch` or `name/suite` stands for."""
+        name, version, suite, arch = _split(want)
+        if arch not in {"", "any", "all", "native", self._universe.architecture}:
+            return Found((), reason=f"architecture {arch} is not what this target has")
+        if _GLOB & set(name):
+            names = sorted(fnmatch.filter(self._universe.names(), name))
+            matches = tuple(found for each in names if (found := self._pick(each, version, suite)) is not None)
+            return Found(matches, is_optional=True, reason="" if matches else "nothing matches")
+        records = self._universe.records(name)
+        if not records:
+            return self._find_virtual(name)
+        picked = self._pick(name, version, suite)
+        if picked is None:
+            had = dict.fromkeys(f"{each.version} in {each.origin.suites[0]}" for each in records)
+            near = tuple(dict.fromkeys(f"{name}={each.version}" for each in records))[:_NEAR]
+            return Found((), reason=f"{name} is there, but only as {', '.join(had)}", near=near)
+        return Found((picked,))
+
+    def _pick(self, name: str, version: str, suite: str) -> Record | None:
+        """Return the record that apt would take of those with this version and suite, where given."""
+        records = self._universe.records(name)
+        for record in records:
+            if (not version or record.version == version) and (not suite or suite in record.origin.suites):
+                # One file that several suites list is one candidate: two wants for it do not exclude each other.
+                picked = next(each for each in records if _is_same_file(each, record))
+                if version or suite:
+                    self._exact.add(picked)
+                return picked
+        return None
+
+    def _find_virtual(self, name: str) -> Found[Record]:
+        """Take the one package that provides a virtual name, as apt does; several are the operator's choice."""
+        owners = sorted(
+            {
+                record.name
+                for record, _ in self._universe.providers(name)
+                if self._universe.candidate(record.name) is record
+            }
+        )
+        if len(owners) == 1 and (only := self._universe.candidate(owners[0])) is not None:
+            return Found((only,))
+        if owners:
+            return Found((), reason="a virtual package: name one that provides it", near=tuple(owners[:_NEAR]))
+        near = difflib.get_close_matches(name, _worth_comparing(name, self._universe.names()), n=_NEAR, cutoff=0.75)
+        return Found((), reason="no upstream has it", near=tuple(near))
+
+    def solve(self, wants: Sequence[Record]) -> Solution:
+        """Choose as apt does; where that does not hold together, as libsolv does with apt's picks favoured."""
+        jobs = self._jobs(wants)
+        picked = choose(self._universe, jobs, weak=self._weak)
+        self._keep_news()
+        picks = tuple(picked.records.values())
+        is_complete = not picked.failed and set(jobs) <= set(picks)
+        if is_complete and not Pool(self._universe, picks, weak=False).solve([[each] for each in picks])[1]:
+            return Solution(self._choices(picks, picked.why, wants), notes=self._rivals(picks))
+        chosen, problems = self._pool(jobs).solve(self._versions(jobs), picks)
+        if problems:
+            return Solution((), tuple(problems))
+        note = "apt's own rule found no set that holds together here; the solver's nearest to it was taken"
+        return Solution(self._choices(chosen, picked.why, wants), notes=(note, *self._rivals(chosen)))
+
+    def fits(self, wants: Sequence[Record]) -> tuple[str, ...]:
+        """Say why `wants` and the base do not install together."""
+        jobs = self._jobs(wants)
+        return tuple(self._pool(jobs).solve(self._versions(jobs))[1])
+
+    def _jobs(self, wants: Sequence[Record]) -> tuple[Record, ...]:
+        """Return the wants and the base; a want for a version of something in the base stands for it."""
+        wanted = {record.name for record in wants}
+        return tuple(dict.fromkeys((*wants, *(record for record in self._base if record.name not in wanted))))
+
+    def _rivals(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Return a note for every chosen package of which another upstream has a different file under its version."""
+        notes = []
+        for record in sorted(records, key=lambda each: each.name):
+            for other in self._universe.records(record.name):
+                if other.version == record.version and not _is_same_file(other, record):
+                    one, two = record.origin.upstream, other.origin.upstream
+                    notes.append(f"{record} is one file in {one} and another in {two}; the one of {one} was taken")
+        return tuple(dict.fromkeys(notes))
+
+    def _versions(self, wants: Sequence[Record]) -> list[Sequence[Record]]:
+        """Return the versions that will do for each want: all of the name, unless it asked for one.
+
+        Apt takes a candidate or nothing; but what it takes for the candidate is the highest version that the
+        repository holds, and that is ours to choose.
+        """
+        return [[each] if each in self._exact else self._universe.records(each.name) for each in wants]
+
+    def _pool(self, wants: tuple[Record, ...]) -> Pool:
+        """Return a pool with all that `wants` could need; the largest one made so far where it has them."""
+        for loaded, pool in self._pools.items():
+            if set(wants) <= set(loaded):
+                return pool
+        versions = (record for records in self._versions(wants) for record in records)
+        pool = Pool(self._universe, reachable(self._universe, versions, weak=self._weak), weak=self._weak)
+        self._pools[wants] = pool
+        return pool
+
+    def _choices(
+        self, records: Sequence[Record], why: Mapping[str, str], wants: Sequence[Record]
+    ) -> tuple[Choice, ...]:
+        wanted = {record.name for record in wants}
+        choices = []
+        for record in sorted(records, key=lambda each: each.name):
+            reason = why.get(record.name, "needed by the set")
+            if reason == "want" and record.name not in wanted:
+                reason = "base"
+            choices.append(Choice(package.from_record(record), reason))
+        return tuple(choices)
+
+    def _keep_news(self) -> None:
+        for sha256, known in self._indexes.items():
+            if known.has_news:
+                self._cache.put_derived(self._key(sha256), known.dump())
+
+
+def _is_same_file(one: Record, other: Record) -> bool:
+    return one.version == other.version and one.field["sha256"] == other.field["sha256"]
+
+
+def _split(want: str) -> tuple[str, str, str, str]:
+    """Return name, version, suite and architecture of a want."""
+    name, _, version = want.partition("=")
+    name, _, suite = name.partition("/")
+    name, _, arch = name.partition(":")
+    if not name or len(want) > 512 or not want.isprintable():
+        raise HostileInputError(f"not a package name, glob or spec: {want[:80]!r}")
+    return name, version, suite, arch
+
+
+def _worth_comparing(name: str, names: object) -> list[str]:
+    """Cut 60,000 names down to those that could come near, so that a typo does not cost seconds."""
+    letters = set(name)
+    return [
+        each
+        for each in names  # type: ignore[attr-defined]
+        if abs(len(each) - len(name)) <= 4 and (each[0] == name[0] or len(letters ^ set(each)) <= 2)
+    ]

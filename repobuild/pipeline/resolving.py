@@ -1,0 +1,136 @@
+"""Job -> a new lock: the catalog loaded, what the manifest names by URL fetched, the wants resolved."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from repobuild import catalog, resolve
+from repobuild.errors import UnreachableError, UsageError
+from repobuild.formats import FORMATS
+from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
+from repobuild.model import Asset, Choice, Job, Lock, Mirror, Package, Resolution, Upstream, UrlPackage, Verify
+from repobuild.pipeline.session import Session
+from repobuild.pipeline.sources import URL, mirrors_of, package_request, url_mirror, url_path, url_request
+
+_URL_PIN = 990
+"""Packages named by their URL win over those of upstreams."""
+_ROUNDS = 20
+"""How often a resolution is made anew because files are gone upstream."""
+
+
+def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[str, ...]]:
+    """Return a new lock for `job`, the catalog it was made from, and what there is to say."""
+    extra, packages, assets = _url_packages(session, job)
+    means = catalog.Means(
+        get=_refuse if session.settings.offline else session.fetcher.get,
+        store=session.store,
+        memory=session.memory,
+        limits=session.settings,
+        progress=session.progress,
+    )
+    loaded = catalog.load(job, means, extra)
+    groups = (*job.groups, tuple(f"{each.name}={each.version}" for each in packages))
+    resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
+    unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
+    made = Lock(
+        target=job.target.name,
+        time=loaded.newest or session.settings.now,
+        manifest=job.digest,
+        name=job.name,
+        version=job.version,
+        endpoint=job.endpoint,
+        upstreams=loaded.pins,
+        choices=tuple(_at_its_url(choice, packages) for choice in resolution.choices),
+        missing=resolution.missing,
+        sets=resolution.sets,
+        options=job.options,
+        assets=assets,
+        unverified=tuple(sorted(unverified)),
+        gone=gone,
+    )
+    return made, loaded, resolution.notes
+
+
+def _refuse(mirror: Mirror, path: str, limit: int) -> bytes:  # noqa: ARG001 -- the form of `Fetcher.get`
+    """Stand in for the fetcher, and for loading the libraries it needs, in a run that stays offline."""
+    raise UnreachableError(f"--offline forbids fetching: {path}", "run the same command without --offline")
+
+
+def _resolve_what_is_there(
+    session: Session, job: Job, loaded: catalog.Catalog, groups: Sequence[Sequence[str]]
+) -> tuple[Resolution, tuple[str, ...]]:
+    """Resolve; where an upstream may lose files, leave out what no mirror has, and resolve again with what is left."""
+    settings = session.settings
+    losing = {each.name for each in job.upstreams if each.skip_if_gone or settings.skip_gone}
+    mirrors = mirrors_of(job, loaded.served)
+    gone: dict[str, str] = {}
+    asked: set[str] = set()
+    for _ in range(_ROUNDS):
+        resolution = resolve.resolve(loaded.universe, groups, skip_missing=settings.skip_missing)
+        doubtful = [
+            package_request(choice.package, mirrors[choice.package.upstream])
+            for choice in resolution.choices
+            if choice.package.upstream in losing
+            and choice.package.sha256 not in asked
+            and not session.store.has(choice.package.sha256, choice.package.size)
+        ]
+        absent = [] if settings.offline else session.fetcher.gone(doubtful)
+        asked |= {each.sha256 or "" for each in doubtful}
+        if not absent:
+            return resolution, tuple(sorted(gone.values()))
+        gone |= {each.sha256 or "": each.what for each in absent}
+        loaded.universe.exclude(gone.keys())
+    raise UnreachableError(
+        f"upstream loses files faster than they can be left out: {len(gone)} are gone after {_ROUNDS} rounds",
+        "try another mirror",
+    )
+
+
+def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Package], tuple[Asset, ...]]:
+    """Fetch what the manifest names by URL; packages become upstreams of their own, the rest assets."""
+    form = FORMATS[job.target.family]
+    extra: list[Loaded] = []
+    packages: list[Package] = []
+    assets: list[Asset] = []
+    requests = {each: url_request(each) for each in job.url_packages}
+    if not requests:
+        return extra, packages, ()
+    if session.settings.offline:
+        _require_stored(session, job)
+    fetched = session.fetcher.fetch(list(requests.values()), session.store, session.progress)
+    for each, request in requests.items():
+        pin = fetched.pins.get(request)
+        digest = pin.sha256 if pin is not None else each.sha256 or ""
+        path = session.store.path(digest)
+        if not each.name.endswith(form.suffix):
+            assets.append(Asset(name=each.name, url=each.url, size=path.stat().st_size, sha256=digest))
+            continue
+        package = form.read_package(path, upstream=URL + each.name, url_path=url_path(each))
+        packages.append(package)
+        extra.append(_loaded(session, job, each, package))
+    return extra, packages, tuple(sorted(assets, key=lambda asset: asset.name))
+
+
+def _at_its_url(choice: Choice, packages: Sequence[Package]) -> Choice:
+    """Return a choice; one that the manifest names by URL lies exactly there, whatever signs the URL has."""
+    for each in packages:
+        if each.upstream == choice.package.upstream:
+            return replace(choice, package=replace(choice.package, path=each.path))
+    return choice
+
+
+def _loaded(session: Session, job: Job, source: UrlPackage, package: Package) -> Loaded:
+    text = FORMATS[job.target.family].index_text([package])
+    digest = session.store.put(text)
+    variant = Variant(path="", compression="", size=len(text), sha256=digest)
+    index = IndexFile(variants=(variant,), size=len(text), sha256=digest)
+    root = Root(origin="", suite="", date=0, valid_until=None, aliases=("url",), pin=_URL_PIN, indexes=(index,))
+    upstream = Upstream(name=package.upstream, module="", mirrors=(url_mirror(source),), verify=source.verify)
+    return Loaded(upstream, root, (session.store.path(digest),))
+
+
+def _require_stored(session: Session, job: Job) -> None:
+    for each in job.url_packages:
+        if each.sha256 is None or not session.store.has(each.sha256):
+            raise UsageError(
+                f"not in the store, and --offline forbids fetching it: {each.name}", "run without --offline"
+            )
