@@ -19,9 +19,11 @@ from pysequoia.packet import HashAlgorithm, Packet, PacketPile, SignatureType, T
 
 from repobuild.durable import disk_errors
 from repobuild.errors import UsageError, VerificationError
-from repobuild.signing import packets
+from repobuild.signing import packets, version3
 from repobuild.signing.cleartext import MAX_BYTES, canonical, split_cleartext
 
+MAX_PACKAGE_BYTES = 256 << 20
+"""Size of a package that is signed as a whole, which is held in memory; since EL 8 a signed header binds the rest."""
 _MAX_KEY_BYTES = 8 << 20
 """Size of one key file."""
 _MAX_SIGNATURE_BYTES = 1 << 20
@@ -54,6 +56,11 @@ _WEAK_HINT = (
 )
 _UNKNOWN_HINT = "name the key in signed_by of this upstream, or check that the mirror serves the right repository"
 _BAD_HINT = "the file was altered or is half updated: try again later, or use another mirror"
+_PACKAGE_HINTS = {
+    _SHA1_HINT: "rpm still takes it, we do not: ask the owner for a new key, or set `verify: none` for this upstream",
+    _WEAK_HINT: "old EL packages are signed with SHA-1 only: take a newer one, or set `verify: none` for this upstream",
+}
+"""Where packages are verified, `verify: packages` is no way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,10 @@ class Keyring:
             raise VerificationError(f"no key to verify with: {where}", _NEW_KEY)
         return cls(believed)
 
+    def armored(self) -> bytes:
+        """Return the keys in armour, one block after the other, as rpm takes them."""
+        return "".join(f"{each.cert}\n" for each in self._keys).encode()
+
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Fingerprints of the believed primary keys, upper-case hex, sorted."""
@@ -197,6 +208,37 @@ class Keyring:
 
         return self._first_believed(signature, check, what)
 
+    def verify_package(self, data: bytes, signature: bytes, what: str) -> Verified:
+        """Verify the signed bytes of an RPM with the signature inside it: one binary packet, of version 3 too.
+
+        Args:
+            data: the main header, or main header and payload.
+            signature: content of the signature header's tag.
+            what: the package, for messages.
+
+        Raises:
+            VerificationError: naming `what`, the reason, and what to do.
+        """
+        if len(data) > MAX_PACKAGE_BYTES or len(signature) > _MAX_SIGNATURE_BYTES:
+            raise VerificationError(f"{what}: signed as a whole and larger than {MAX_PACKAGE_BYTES} bytes")
+        framed = packets.read_packets(signature, b"", {packets.SIGNATURE}, what) if signature[:1] > b"\x7f" else []
+        if len(framed) != 1:
+            raise VerificationError(f"{what}: its signature is not one OpenPGP packet", _BAD_HINT)
+        is_version3 = framed[0].body[:1] == bytes([version3.VERSION])
+        if framed[0].body[1 + is_version3 : 2 + is_version3] != bytes([version3.BINARY]):
+            raise VerificationError(f"{what}: its signature is of another kind than those of packages", _BAD_HINT)
+
+        def check(one: bytes, key: _Key) -> bytes | None:
+            if is_version3:
+                return data if _holds_version3(one, data, key) else None
+            return _verified(key, bytes=data, signature=Sig.from_bytes(one))
+
+        try:
+            return self._first_believed(signature, check, what)
+        except VerificationError as error:
+            hint = _PACKAGE_HINTS.get(error.hint, error.hint) if error.hint else None
+            raise VerificationError(error.message, hint) from error
+
     def _first_believed(self, signatures: bytes, check: Callable[[bytes, _Key], bytes | None], what: str) -> Verified:
         """Return the outcome of the first signature that holds and whose key is believed now."""
         framed = packets.read_packets(signatures, b"SIGNATURE", {packets.SIGNATURE}, what)
@@ -233,6 +275,20 @@ def _verified(key: _Key, **arguments: Any) -> bytes | None:
         return None
     signers = [str(valid.certificate).upper() for valid in result.valid_sigs]
     return result.bytes if signers == [key.fingerprint] else None
+
+
+def _holds_version3(signature: bytes, data: bytes, key: _Key) -> bool:
+    """Say whether a signature of version 3 holds under the primary key, and that key may sign."""
+    packet, *others = key.parts[key.fingerprint]
+    own = [each for each in others if each.tag == Tag.Signature and _is_by(each, key.fingerprint)]
+    flags = [
+        (each.signature_created, each.key_flags.signing)
+        for each in own
+        if each.signature_created and each.key_flags and each.hash_algorithm not in _WEAK
+    ]
+    if flags and not max(flags, key=itemgetter(0))[1]:
+        return False
+    return version3.holds(signature, data, bytes(packet), key.fingerprint)
 
 
 def _refused(refusals: Sequence[_Refusal], what: str) -> VerificationError:

@@ -27,10 +27,12 @@ _MAX_PACKETS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """One packet, header and all."""
+    """One packet."""
 
     tag: int
     raw: bytes
+    """Header and all."""
+    body: bytes
 
 
 def read_packets(data: bytes, label: bytes, allowed: Collection[int], what: str) -> list[Framed]:
@@ -55,7 +57,7 @@ def read_packets(data: bytes, label: bytes, allowed: Collection[int], what: str)
             raise VerificationError(f"{what}: an OpenPGP packet is cut short at byte {position}")
         if tag not in allowed:
             raise VerificationError(f"{what}: unexpected OpenPGP packet of type {tag}")
-        packets.append(Framed(tag, payload[position:end]))
+        packets.append(Framed(tag, payload[position:end], payload[position + header : end]))
         if len(packets) > _MAX_PACKETS:
             raise VerificationError(f"{what}: more OpenPGP packets than {_MAX_PACKETS}")
         position = end
