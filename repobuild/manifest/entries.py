@@ -9,6 +9,7 @@ from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.manifest.locations import Location, check_url, locate, substitute
 from repobuild.manifest.reading import redacted
+from repobuild.manifest.yum_schema import Meta
 from repobuild.model import LOCK_NAME, MARKER, Mirror, Target, Upstream, UrlPackage, Verify
 from repobuild.targets import family
 
@@ -48,6 +49,9 @@ class UpstreamEntry:
     check_valid_until: bool
     skip_if_unavailable: bool
     skip_if_gone: bool
+    is_minor: bool
+    """Whether `$releasever` has the minor release."""
+    meta: Meta
     where: str
 
     def fits(self, target: Target) -> bool:
@@ -56,7 +60,9 @@ class UpstreamEntry:
 
     def locate(self, region: str, target: Target, values: Mapping[str, str]) -> Location:
         """Return where the entry is in a region; ValueError says what is wrong with its URLs."""
-        lines = self.baseurl.get(region) or self.baseurl[DEFAULT]
+        lines = self.baseurl.get(region) or self.baseurl.get(DEFAULT, ())
+        if not lines:
+            return Location(urls=())
         return locate([substitute(line, values) for line in lines], has_suites=family(target).has_suites)
 
     def upstream(
@@ -75,8 +81,15 @@ class UpstreamEntry:
             fingerprints=self.fingerprints,
             origin=self.origin,
             check_valid_until=self.check_valid_until,
-            skip_if_unavailable=self.skip_if_unavailable,
+            skip_if_unavailable=self.skip_if_unavailable or self.meta.skip_if_unavailable,
             skip_if_gone=self.skip_if_gone,
+            mirror_lists=() if route.name == HOST else self.meta.mirror_lists(values),
+            priority=self.meta.priority,
+            cost=self.meta.cost,
+            exclude=self.meta.exclude,
+            include=self.meta.include,
+            module_hotfixes=self.meta.module_hotfixes,
+            checks_packages=self.verify is Verify.PACKAGES or self.meta.gpgcheck,
         )
 
     def written(self, target: Target, values: Mapping[str, str]) -> Mapping[str, object]:
@@ -91,6 +104,7 @@ class UpstreamEntry:
             "check_valid_until": self.check_valid_until,
             "skip_if_unavailable": self.skip_if_unavailable,
             "skip_if_gone": self.skip_if_gone,
+            **self.meta.written(values),
         }
 
 
@@ -135,6 +149,8 @@ class Route:
         these, the ones whose last path component is that of the entry's URL.
         """
         own = tuple(Mirror(url) for url in location.urls)
+        if not own:
+            return ()
         host = self.host if self.name in {AUTO, HOST} and entry.origin is not None else ()
         last = own[0].url.rpartition("/")[2]
         near = [mirror for mirror in host if mirror.url.rpartition("/")[2] == last]

@@ -17,7 +17,7 @@ Choice = Mapping[str, tuple[str, ...]]
 """Words by selector; `targets.DEFAULT_SELECTOR` for what holds everywhere."""
 
 SEPARATOR = re.compile(r"[\s,]+")
-_WANT = re.compile(r"[A-Za-z0-9/*?\[][A-Za-z0-9.+~_:=/*?()\[\]^-]{0,254}")
+_WANT = re.compile(r"[A-Za-z0-9/@*?\[][A-Za-z0-9.+~_:=/*?()\[\]^-]{0,254}")
 _MAX_WANTS = 50_000
 """Words of one target, all groups together."""
 
@@ -78,4 +78,4 @@ def _fault(want: str, target: Target) -> str:
         return ""
     if "$v" in want or "${pg_version}" in want:
         return f"expected `pg_version` to say a version for {target}, got none; {want[:80]} asks for it"
-    return f"expected a package name, glob, name=version, name:arch or name/suite, got {redacted(want)}"
+    return f"expected a package name, glob, name=version, name:arch, name/suite, name.arch or @group, got {redacted(want)}"

@@ -15,7 +15,7 @@ from repobuild.model import Target
 _URL = re.compile(r"[A-Za-z0-9:/?#\[\]@!&()*+,;=%._~-]+")
 _SUITE = re.compile(r"(?:\./|/|[A-Za-z0-9][A-Za-z0-9.+~_/-]*)")
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_/-]*")
-_VARIABLE = re.compile(r"\$\{(\w{1,40})\}|\$(releasever|basearch)\b")
+_VARIABLE = re.compile(r"\$\{(\w{1,40})\}|\$(releasever|basearch|arch)\b")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _SCHEMES = ("http", "https", "file")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -77,20 +77,20 @@ def check_address(text: str) -> str:
     raise ValueError(f"expected an IP address or host name, got {redacted(text)}")
 
 
-def variables(target: Target, admin_ip: str) -> Mapping[str, str]:
-    """Return what stands for the variables of a URL, by their names without `$`."""
+def variables(target: Target, admin_ip: str, *, is_minor: bool = False) -> Mapping[str, str]:
+    """Return what stands for the variables of a URL, by their names without `$`; `is_minor`: the full `releasever`."""
     return {
         "admin_ip": f"[{admin_ip}]" if ":" in admin_ip else admin_ip,
         "distro_codename": target.codename,
         "distro_name": target.vendor,
-        "releasever": str(target.major),
+        "releasever": target.release if is_minor else str(target.major),
         "arch": target.arch,
         "basearch": target.arch,
     }
 
 
 def substitute(text: str, values: Mapping[str, str]) -> str:
-    """Replace `${name}`, `$releasever` and `$basearch`; an unknown name is an error."""
+    """Replace `${name}`, `$releasever`, `$basearch` and `$arch`; an unknown name is an error."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]

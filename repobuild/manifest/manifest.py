@@ -72,6 +72,8 @@ class Manifest:
     region: str
     admin_ip: str
     pg_version: Choice
+    module_streams: Choice
+    pass_on: tuple[str, ...]
     version: str
     proxy_env: Mapping[str, str]
     """`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`; those that are given."""
@@ -120,13 +122,18 @@ class Manifest:
             upstreams=self._upstreams(entries, target, route, allow_unverified),
             groups=groups,
             url_packages=packages,
-            options=Options(weak_dependencies=family(target).weak_dependencies if wanted is None else wanted),
+            options=Options(
+                weak_dependencies=family(target).weak_dependencies if wanted is None else wanted,
+                module_streams=choose(self.module_streams, target),
+                pass_on=self.pass_on,
+            ),
             name=self.name,
             version=self.version,
             endpoint=self.endpoint,
             digest="",
         )
-        return replace(job, digest=_digest(job, [entry.written(target, self._values(target)) for entry in entries]))
+        written = [entry.written(target, self._values(target, entry)) for entry in entries]
+        return replace(job, digest=_digest(job, written))
 
     def describe(
         self, target: Target, *, region: str | None = None, host_mirrors: tuple[Mirror, ...] = ()
@@ -165,8 +172,8 @@ class Manifest:
             )
         return entries
 
-    def _values(self, target: Target) -> Mapping[str, str]:
-        return variables(target, self.admin_ip)
+    def _values(self, target: Target, entry: UpstreamEntry | None = None) -> Mapping[str, str]:
+        return variables(target, self.admin_ip, is_minor=entry is not None and entry.is_minor)
 
     def _route(self, region: str | None, host_mirrors: tuple[Mirror, ...]) -> Route:
         name = self.region if region is None else region
@@ -183,8 +190,7 @@ class Manifest:
     def _upstreams(
         self, entries: tuple[UpstreamEntry, ...], target: Target, route: Route, allow_unverified: frozenset[str]
     ) -> tuple[Upstream, ...]:
-        values = self._values(target)
-        return tuple(entry.upstream(target, values, route, allow_unverified) for entry in entries)
+        return tuple(entry.upstream(target, self._values(target, entry), route, allow_unverified) for entry in entries)
 
     def _groups(self, target: Target, problems: list[str]) -> tuple[tuple[str, ...], ...]:
         version = choose(self.pg_version, target)
@@ -252,6 +258,8 @@ def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
         "groups": job.groups,
         "url_packages": [(each.name, each.url, each.sha256, each.verify) for each in job.url_packages],
         "weak_dependencies": job.options.weak_dependencies,
+        **({"module_streams": job.options.module_streams} if job.options.module_streams else {}),
+        **({"pass_on": job.options.pass_on} if job.options.pass_on else {}),
         "name": job.name,
         "version": job.version,
         "endpoint": job.endpoint,

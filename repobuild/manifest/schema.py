@@ -27,6 +27,8 @@ _KEYS = (
     "region",
     "admin_ip",
     "pg_version",
+    "module_streams",
+    "pass_on",
     "version",
     "proxy_env",
     "recommends",
@@ -42,6 +44,8 @@ _ENDPOINT = "http://${admin_ip}:80"
 _REGION = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _ALIAS = re.compile(r"[^\s,]{1,128}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
+_PASSED = ("modules", "group", "updateinfo")
+_STREAM = re.compile(r"[A-Za-z0-9._+-]{1,64}:[A-Za-z0-9._+-]{1,64}")
 _PG_VERSION = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2})?")
 _HOME = re.compile(r"/.{0,4000}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -71,6 +75,8 @@ def read_manifest(root: Place, path: Path) -> Manifest:
         region=fields.matching("region", _REGION, "the name of a region") or AUTO,
         admin_ip=admin_ip,
         pg_version=_pg_version(fields),
+        module_streams=_module_streams(fields),
+        pass_on=_pass_on(fields),
         version=fields.matching("version", _VERSION, "a version like v4.5.0") or "v0.0.0",
         proxy_env=_proxy_env(fields),
         recommends=fields.flag("recommends"),
@@ -123,6 +129,24 @@ def _pg_version(fields: Fields) -> Choice:
         if len(versions) != 1 or not _PG_VERSION.fullmatch(versions[0]):
             place.wrong("one PostgreSQL version such as 17, or one for each selector", redacted(" ".join(versions)))
     return choice
+
+
+def _module_streams(fields: Fields) -> Choice:
+    if "module_streams" not in fields.given:
+        return {}
+    place = fields.given["module_streams"]
+    choice = _by_selector(place)
+    for streams in choice.values():
+        for stream in streams:
+            if not _STREAM.fullmatch(stream):
+                place.wrong("module streams such as postgresql:16", redacted(stream))
+    return choice
+
+
+def _pass_on(fields: Fields) -> tuple[str, ...]:
+    expected = f"one of {', '.join(_PASSED)}, or a list of them"
+    found = (item.one_of(_PASSED, expected) for item in fields.items("pass_on", expected))
+    return tuple(sorted({kind for kind in found if kind is not None}))
 
 
 def _modules(fields: Fields, upstreams: tuple[UpstreamEntry, ...]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from repobuild.manifest.entries import DEFAULT, Key, UpstreamEntry
 from repobuild.manifest.locations import variables
 from repobuild.manifest.reading import Fields, Place, redacted
 from repobuild.manifest.shipped import find_file
+from repobuild.manifest.yum_schema import Meta, read_meta
 from repobuild.model import Target, Verify
 from repobuild.targets import ALL_TARGETS, family
 
@@ -29,8 +30,9 @@ _KEYS = (
     "check_valid_until",
     "skip_if_unavailable",
     "skip_if_gone",
+    "minor",
+    "meta",
 )
-_NOT_YET = ("meta", "minor")
 _ARCHES = tuple(dict.fromkeys(target.arch for target in ALL_TARGETS))
 _RELEASES = tuple(str(major) for major in sorted({target.major for target in ALL_TARGETS}))
 _REGION = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -50,11 +52,9 @@ def read_upstreams(items: list[Place], folder: Path, admin_ip: str) -> tuple[Ups
 
 
 def _upstream(item: Place, folder: Path, admin_ip: str) -> UpstreamEntry | None:
-    fields = item.fields((*_KEYS, *_NOT_YET), "an upstream: a mapping with name, module, releases, baseurl")
-    for key in _NOT_YET:
-        if key in fields.given:
-            fields.given[key].wrong("an upstream without this key", "one that is not yet supported")
-    fields.require("name", "module", "releases", "baseurl")
+    fields = item.fields(_KEYS, "an upstream: a mapping with name, module, releases, baseurl")
+    meta = read_meta(fields.given["meta"]) if "meta" in fields.given else Meta()
+    fields.require("name", "module", "releases", *([] if meta.lists else ["baseurl"]))
     baseurl = _baseurl(fields)
     verify = fields.one_of("verify", [each.value for each in Verify], "root, packages or none")
     entry = UpstreamEntry(
@@ -64,16 +64,18 @@ def _upstream(item: Place, folder: Path, admin_ip: str) -> UpstreamEntry | None:
         releases=tuple(int(release) for release in _several(fields, "releases", _RELEASES)),
         arches=_several(fields, "arch", _ARCHES) if "arch" in fields.given else _ARCHES,
         baseurl=baseurl,
-        verify=Verify(verify or Verify.ROOT),
+        verify=Verify(verify or meta.verify),
         keys=_keys(fields, folder),
         fingerprints=_fingerprints(fields),
         origin=fields.text("origin", "the Origin that the upstream's Release states"),
         check_valid_until=fields.flag("check_valid_until") is not False,
         skip_if_unavailable=fields.flag("skip_if_unavailable") is True,
         skip_if_gone=fields.flag("skip_if_gone") is True,
+        is_minor=fields.flag("minor") is True,
+        meta=meta,
         where=item.where,
     )
-    if DEFAULT not in baseurl:
+    if DEFAULT not in baseurl and not meta.lists:
         return None
     _check_locations(fields, entry, admin_ip)
     return entry
@@ -102,15 +104,27 @@ def _baseurl(fields: Fields) -> Mapping[str, tuple[str, ...]]:
 def _check_locations(fields: Fields, entry: UpstreamEntry, admin_ip: str) -> None:
     """Report what is wrong with the URLs of each region, tried for one target of each family that the entry fits."""
     samples: dict[str, Target] = {target.family: target for target in ALL_TARGETS if entry.fits(target)}
-    source, regions = fields.place.source, fields.given["baseurl"].entries("")
+    source, regions = fields.place.source, fields.entries("baseurl", "")
     for target in samples.values():
+        values = variables(target, admin_ip)
         for region in entry.baseurl:
             try:
-                entry.locate(region, target, variables(target, admin_ip))
+                entry.locate(region, target, values)
             except ValueError as error:
                 source.report(regions[region].node.line, regions[region].path, str(error))
+        if "meta" in fields.given:
+            _check_meta(fields.given["meta"], entry, target, values)
         if entry.verify is Verify.PACKAGES and not family(target).signs_packages:
             fields.given["verify"].wrong(f"root or none, since {target.family} packages carry no signatures")
+
+
+def _check_meta(place: Place, entry: UpstreamEntry, target: Target, values: Mapping[str, str]) -> None:
+    if not family(target).signs_packages:
+        place.wrong(f"an upstream without `meta`, since it is for rpm and this one serves {target.name}")
+    try:
+        entry.meta.mirror_lists(values)
+    except ValueError as error:
+        place.source.report(place.node.line, place.path, str(error))
 
 
 def _check_unique(item: Place, entry: UpstreamEntry, earlier: list[UpstreamEntry]) -> None:
@@ -122,7 +136,11 @@ def _check_unique(item: Place, entry: UpstreamEntry, earlier: list[UpstreamEntry
 
 
 def _keys(fields: Fields, folder: Path) -> tuple[Key, ...]:
-    found = (_key(item, folder) for item in fields.items("signed_by", "a key file or a list of them"))
+    items = fields.items("signed_by", "a key file or a list of them")
+    if "meta" in fields.given:
+        gpgkey = fields.given["meta"].entries("").get("gpgkey")
+        items += gpgkey.items("a key file or a list of them") if gpgkey is not None else []
+    found = (_key(item, folder) for item in items)
     return tuple(key for key in found if key is not None)
 
 
@@ -130,7 +148,7 @@ def _key(item: Place, folder: Path) -> Key | None:
     name = item.text("the path of a key file")
     if name is None:
         return None
-    path = find_file(folder, name)
+    path = find_file(folder, name.removeprefix("file://"))
     if path is None:
         item.wrong("a key file beside the manifest, or one that is shipped (keys/NAME)", redacted(name))
         return None

@@ -14,7 +14,7 @@ import pytest
 
 from repobuild import errors, host
 from repobuild.cli.main import root
-from repobuild.manifest import default_manifest, load, schema, upstream_schema
+from repobuild.manifest import default_manifest, load, schema, upstream_schema, yum_schema
 from repobuild.targets import ALL_TARGETS, known_selectors
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -234,10 +234,11 @@ class TestManifestManual:
 
         assert set(keys) == {cell.strip("`") for cell in first_column(table)}
 
-    def test_a_key_that_is_refused_is_said_to_be(self) -> None:
-        text = section(text_of(MANIFEST_MANUAL), "Upstreams: `repo_upstream`")
+    def test_every_option_of_meta_has_a_row_and_no_other(self) -> None:
+        text = section(text_of(MANIFEST_MANUAL), "Upstreams: `repo_upstream`").partition("**`meta`.**")[2]
+        cells = first_column(text.partition("**`origin`.**")[0])
 
-        assert [] == [key for key in upstream_schema._NOT_YET if f"`{key}`" not in text]
+        assert set(yum_schema._KEYS) == {key.strip("`") for cell in cells for key in cell.split(", ")}
 
     def test_the_defaults_are_those_of_the_schema(self) -> None:
         text = section(text_of(MANIFEST_MANUAL), "Keys of the document")

@@ -137,8 +137,8 @@ def test_what_is_wrong_is_said_with_what_was_expected(text: str, expected: str) 
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ("meta: {priority: 1}", "not yet supported"),
-        ("minor: true", "not yet supported"),
+        ("meta: {priority: 1}", "expected an upstream without `meta`, since it is for rpm"),
+        ("minor: perhaps", "expected true or false, got 'perhaps'"),
         ("signed_by: keys/nobody.gpg", "got 'keys/nobody.gpg'"),
         ("signed_by: ../../etc/nothing", "expected a key file beside the manifest"),
         ("fingerprints: ABCD", "expected a fingerprint of 40 or 64 hexadecimal digits"),
@@ -719,3 +719,115 @@ def test_the_quickstart_has_mirrors_in_every_region() -> None:
     }
 
     assert len(set(hosts.values())) == 3
+
+
+# --------------------------------------------------------------------------------------------- rpm
+
+RPM = """\
+repo_upstream:
+  - name: appstream
+    module: node
+    releases: [8, 9]
+    signed_by: key.asc
+    baseurl: { default: 'http://a.example/$releasever/$basearch/$arch' }
+"""
+
+
+@pytest.fixture
+def rpm_folder(tmp_path: Path) -> Path:
+    (tmp_path / "key.asc").write_text("a key")
+    return tmp_path / "m.yml"
+
+
+def rpm_job(path: Path, lines: str, *, more: str = "", target: str = "el9.x86_64") -> Job:
+    text = RPM + "".join(f"    {line}\n" for line in lines.splitlines()) + more
+    return read(text, path).job(parse_target(target))
+
+
+def test_variables_of_an_rpm_url_are_replaced(rpm_folder: Path) -> None:
+    [major] = rpm_job(rpm_folder, "").upstreams
+    [minor] = rpm_job(rpm_folder, "minor: true", target="el9.6.x86_64").upstreams
+
+    assert major.mirrors == (Mirror("http://a.example/9/x86_64/x86_64"),)
+    assert minor.mirrors == (Mirror("http://a.example/9.6/x86_64/x86_64"),)
+
+
+def test_options_of_yum_are_read(rpm_folder: Path) -> None:
+    lines = "meta: {priority: 1, cost: 5, excludepkgs: 'postgresql* libpq*', includepkgs: [a, b], module_hotfixes: 1}"
+
+    [upstream] = rpm_job(rpm_folder, lines).upstreams
+
+    assert (upstream.priority, upstream.cost, upstream.module_hotfixes) == (1, 5, True)
+    assert (upstream.exclude, upstream.include) == (("postgresql*", "libpq*"), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "verify", "checks_packages"),
+    [
+        ("", Verify.ROOT, False),
+        ("meta: {gpgcheck: 1}", Verify.PACKAGES, True),
+        ("meta: {gpgcheck: 1, repo_gpgcheck: 1}", Verify.ROOT, True),
+        ("meta: {gpgcheck: 0}", Verify.ROOT, False),
+        ("verify: packages", Verify.PACKAGES, True),
+        ("verify: none\nmeta: {gpgcheck: 1}", Verify.NONE, True),
+    ],
+)
+def test_gpgcheck_says_what_is_verified_and_never_less_than_verify_does(
+    rpm_folder: Path, lines: str, verify: Verify, checks_packages: bool
+) -> None:
+    [upstream] = rpm_job(rpm_folder, lines).upstreams
+
+    assert (upstream.verify, upstream.checks_packages) == (verify, checks_packages)
+
+
+def test_lists_of_mirrors_may_stand_for_a_baseurl(rpm_folder: Path) -> None:
+    text = RPM.replace("    baseurl: { default: 'http://a.example/$releasever/$basearch/$arch' }\n", "")
+    text += "    meta: { metalink: 'https://m.example/metalink?repo=epel-$releasever&arch=$basearch' }\n"
+
+    [upstream] = read(text, rpm_folder).job(EL9).upstreams
+
+    assert upstream.mirrors == ()
+    assert [(each.kind, each.url) for each in upstream.mirror_lists] == [
+        ("metalink", "https://m.example/metalink?repo=epel-9&arch=x86_64")
+    ]
+
+
+def test_a_key_may_be_named_as_yum_does(rpm_folder: Path) -> None:
+    text = (
+        RPM.replace("    signed_by: key.asc\n", "") + f"    meta: {{ gpgkey: 'file://{rpm_folder.parent}/key.asc' }}\n"
+    )
+
+    assert [key.name for key in read(text, rpm_folder).job(EL9).upstreams[0].keys] == ["key.asc"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("meta: {priorty: 1}", "unknown key 'priorty'; did you mean 'priority'?"),
+        ("meta: {priority: high}", "expected a number, got 'high'"),
+        ("meta: {gpgcheck: maybe}", "expected 1 or 0, true or false, got 'maybe'"),
+        ("meta: {excludepkgs: 'a$(b)'}", "expected a package name or glob, got 'a$(b)'"),
+        ("meta: {metalink: 'ftp://x.example/y'}", "expected a URL of http, https"),
+    ],
+)
+def test_what_is_wrong_with_options_of_yum_is_said(rpm_folder: Path, line: str, expected: str) -> None:
+    assert any(expected in each for each in problems(f"{RPM}    {line}\n", rpm_folder)), expected
+
+
+def test_module_streams_are_for_those_who_have_modules(rpm_folder: Path) -> None:
+    more = "module_streams: { el8: 'postgresql:16 nodejs:20' }\n"
+
+    assert rpm_job(rpm_folder, "", more=more, target="el8.x86_64").options.module_streams == (
+        "postgresql:16",
+        "nodejs:20",
+    )
+    assert rpm_job(rpm_folder, "", more=more).options.module_streams == ()
+    assert any("module streams such as" in each for each in problems(RPM + "module_streams: postgresql\n", rpm_folder))
+
+
+def test_what_an_rpm_upstream_says_moves_the_digest(rpm_folder: Path) -> None:
+    lines = ["", "meta: {priority: 1}", "meta: {excludepkgs: a}", "meta: {module_hotfixes: 1}", "minor: true"]
+    digests = {rpm_job(rpm_folder, each, target="el9.6.x86_64").digest for each in lines}
+    digests.add(rpm_job(rpm_folder, "", more="module_streams: 'a:1'\n", target="el9.6.x86_64").digest)
+
+    assert len(digests) == len(lines) + 1
