@@ -25,6 +25,9 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """No name, no time, unknown system."""
 _GZIP_BLOCK = 65_535
 _LZMA2_CHUNK = 65_536
+_ZSTD_HEADER = b"\x28\xb5\x2f\xfd\xc0\x38"
+"""A frame that gives its size in 8 bytes and needs a window of 128 KiB, the largest block; no checksum."""
+_ZSTD_BLOCK = 1 << 17
 
 
 class _Decompressor(Protocol):
@@ -162,6 +165,16 @@ def stored_xz(data: bytes) -> bytes:
             _crc(backward) + backward + b"YZ",
         )
     )
+
+
+def stored_zstd(data: bytes) -> bytes:
+    """Wrap `data` as a zstd frame of raw blocks (RFC 8878, section 3.1.1); why: see `stored_gzip`."""
+    blocks = _blocks(data, _ZSTD_BLOCK)
+    body = b"".join(
+        (len(block) << 3 | (number == len(blocks))).to_bytes(3, "little") + block
+        for number, block in enumerate(blocks, 1)
+    )
+    return _ZSTD_HEADER + len(data).to_bytes(8, "little") + body
 
 
 def _blocks(data: bytes, size: int) -> list[bytes]:

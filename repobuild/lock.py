@@ -37,7 +37,14 @@ def write(lock: Lock) -> bytes:
         "name": _json(lock.name),
         "version": _json(lock.version),
         "endpoint": _json(lock.endpoint),
-        "options": _json({"weak_dependencies": lock.options.weak_dependencies}),
+        "options": _json(
+            {
+                "weak_dependencies": lock.options.weak_dependencies,
+                "module_streams": list(lock.options.module_streams),
+                "pass_on": list(lock.options.pass_on),
+            }
+        ),
+        "extras": _lines((f"{_json(kind)}: {_json(text)}" for kind, text in lock.extras), opening="{", closing="}"),
         "unverified": _json(list(lock.unverified)),
         "gone": _lines(map(_json, lock.gone)),
         "sets": _lines(_json(list(each)) for each in lock.sets),
@@ -190,6 +197,9 @@ class _Fields:
             raise TypeError(f"{key}: expected a list")
         return tuple(_Fields({key: each}).texts(key) for each in value)
 
+    def items(self) -> tuple[tuple[str, str], ...]:
+        return tuple((_encodable(key), self.text(key)) for key in sorted(self._fields))
+
     def inner(self, key: str) -> "_Fields":
         return _Fields(self._fields[key])
 
@@ -215,7 +225,8 @@ def _lock(fields: _Fields) -> Lock:
             "missing", lambda each: Missing(want=each.text("want"), reason=each.text("reason"), near=each.texts("near"))
         ),
         sets=fields.rows("sets"),
-        options=Options(weak_dependencies=fields.inner("options").flag("weak_dependencies")),
+        options=_options(fields.inner("options")),
+        extras=fields.inner("extras").items(),
         assets=fields.each(
             "assets",
             lambda each: Asset(
@@ -227,6 +238,14 @@ def _lock(fields: _Fields) -> Lock:
         ),
         unverified=fields.texts("unverified"),
         gone=fields.texts("gone"),
+    )
+
+
+def _options(fields: _Fields) -> Options:
+    return Options(
+        weak_dependencies=fields.flag("weak_dependencies"),
+        module_streams=fields.texts("module_streams"),
+        pass_on=fields.texts("pass_on"),
     )
 
 

@@ -7,5 +7,6 @@ from collections.abc import Mapping
 
 from repobuild.formats.deb.family import DebFormat
 from repobuild.formats.protocol import Format
+from repobuild.formats.rpm.family import RpmFormat
 
-FORMATS: Mapping[str, Format] = {"deb": DebFormat()}
+FORMATS: Mapping[str, Format] = {"deb": DebFormat(), "rpm": RpmFormat()}

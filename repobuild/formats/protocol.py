@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from repobuild.model import Choice, Package, Target, TreeFile, Upstream
+from repobuild.model import Choice, Options, Package, Target, TreeFile, Upstream
 
 C = TypeVar("C")
 
@@ -28,7 +28,10 @@ class Variant:
     compression: str
     """`xz`, `gz`, `zst` or "" for none."""
     size: int
-    sha256: str
+    """In bytes; the most it may have where the root does not say."""
+    digest: str
+    algorithm: str = "sha256"
+    """Of the digest: sha256 or stronger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +41,11 @@ class IndexFile:
     variants: tuple[Variant, ...]
     """Best first, never empty."""
     size: int
-    """Of the open text, in bytes."""
+    """Of the open text, in bytes; the most it may have where `sha256` is not known."""
     sha256: str
-    """Of the open text."""
+    """Of the open text; "" until it is there, where the root gives another digest or none."""
+    kind: str = "packages"
+    """What it lists, in the family's own word: `primary`, `modules`, `filelists` …."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,9 @@ class Root:
     pin: int
     """apt's pin of what it names; higher wins."""
     indexes: tuple[IndexFile, ...]
+    """Those that every run needs."""
+    later: tuple[IndexFile, ...] = ()
+    """Those that only some runs need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class Loaded:
     root: Root
     texts: tuple[Path, ...]
     """The open texts of `root.indexes`, in the same order."""
+    open: Callable[[IndexFile], Path] | None = None
+    """Bring one of `root.later` into the store and return its open text; UnreachableError when that cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +137,12 @@ class RepositoryFacts:
     target: Target
     time: int
     """Seconds since the epoch: the lock's."""
+    extras: Mapping[str, bytes] = field(default_factory=dict)
+    """What is passed on of the upstreams, by kind."""
 
+
+Objects = Callable[[str], Path]
+"""sha256 to the file with these bytes."""
 
 Signer = Callable[[bytes], tuple[bytes, bytes]]
 """Text to (inline-signed text, detached signature)."""
@@ -138,6 +153,8 @@ class Format(Protocol):
 
     suffix: str
     """Of its package files: `.deb`."""
+    index_kind: str
+    """Of the index that lists packages: what `index_text` makes."""
     pointers: frozenset[str]
     """Paths of the files that are committed last, whether or not a repository has them."""
 
@@ -150,25 +167,34 @@ class Format(Protocol):
     def read_root(self, content: bytes, upstream: Upstream, target: Target) -> Root:
         """Parse a verified root; HostileInputError when it is malformed or lacks what the target needs."""
 
-    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, *, weak: bool) -> Universe[Any]:
+    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> Universe[Any]:
         """Open the indexes of all upstreams of a target, in manifest order."""
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a package file; HostileInputError when it is none."""
 
+    def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
+        """Prove a package by its own signature, as `verify: packages` asks; VerificationError when that fails."""
+
     def metadata(
-        self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None
+        self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None, objects: Objects
     ) -> tuple[TreeFile, ...]:
         """Return the index files of a repository that holds `packages`, pointers last; signed when `sign` is given."""
 
     def existing_signatures(self, read: Callable[[str], bytes | None]) -> tuple[bytes | None, bytes | None]:
         """Return the (inline, detached) signatures of a published repository, read by path."""
 
-    def index_text(self, packages: Sequence[Package]) -> bytes:
+    def index_text(self, packages: Sequence[Package], objects: Objects) -> bytes:
         """Return an index of packages read from files, for `universe` to open beside those of upstreams."""
+
+    def extras(self, loaded: Sequence[Loaded], packages: Sequence[Package], kinds: Sequence[str]) -> dict[str, bytes]:
+        """Return what the upstreams say beside their packages, restricted to these; only of `kinds`."""
 
     def client_files(self, facts: "ClientFacts") -> Mapping[str, bytes]:
         """Return the files by which clients find a repository, by name."""
+
+    def usage(self, facts: "ClientFacts") -> Mapping[str, str]:
+        """Return what to type on a machine to use a repository, by a word or two of what for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,3 +207,6 @@ class ClientFacts:
     folder: str
     """Of the repository, on this machine."""
     is_signed: bool
+    target: Target
+    package_keys: tuple[str, ...] = ()
+    """Files in the repository with the keys that signed its packages; only where every package is signed."""

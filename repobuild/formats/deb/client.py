@@ -36,3 +36,14 @@ def client_files(facts: ClientFacts) -> dict[str, bytes]:
         files[f"{stem}.list"] = f"deb [{option}] {uri} ./\n".encode()
         files[f"{stem}.sources"] = f"Types: deb\nURIs: {uri}\nSuites: ./\n{trust}\n".encode()
     return files
+
+
+def usage(facts: ClientFacts) -> dict[str, str]:
+    """Return what to type on a machine to trust and use a repository of ours."""
+    above, _, name = facts.folder.rpartition("/")
+    trust = {"trust it": f"mkdir -p {KEY_FOLDER} && cp {above}/{name}.gpg {KEY_FOLDER}/"} if facts.is_signed else {}
+    return {
+        **trust,
+        "use it here": f"cp {above}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update",
+        "elsewhere": f"{name}.list, once a web server serves {above} (repobuild nginx, repobuild client)",
+    }

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repobuild.errors import VerificationError
 from repobuild.formats.deb import client
-from repobuild.formats.protocol import Cache, ClientFacts, Loaded, RepositoryFacts, Root, RootFile, Signer
-from repobuild.model import Package, Target, TreeFile, Upstream
+from repobuild.formats.protocol import Cache, ClientFacts, Loaded, Objects, RepositoryFacts, Root, RootFile, Signer
+from repobuild.model import Options, Package, Target, TreeFile, Upstream
 
 if TYPE_CHECKING:
     from repobuild.formats.deb.resolver import DebUniverse
@@ -20,6 +21,7 @@ class DebFormat:
     """Debian packages: InRelease, Packages, .deb."""
 
     suffix = ".deb"
+    index_kind = "packages"
     pointers = frozenset({"Packages", "Packages.gz", "Packages.xz", "Release", "Release.gpg", "InRelease"})
 
     def path(self, upstream: Upstream) -> str:
@@ -41,11 +43,11 @@ class DebFormat:
 
         return release.read(content, upstream, target)
 
-    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, *, weak: bool) -> "DebUniverse":
+    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> "DebUniverse":
         """Open the Packages indexes, from the cache where they were scanned before."""
         from repobuild.formats.deb.resolver import DebUniverse
 
-        return DebUniverse(loaded, target, cache, weak=weak)
+        return DebUniverse(loaded, target, cache, weak=options.weak_dependencies)
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a .deb file."""
@@ -53,8 +55,16 @@ class DebFormat:
 
         return package.from_file(path, upstream=upstream, url_path=url_path)
 
+    def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:  # noqa: ARG002 -- see below
+        """Refuse: Debian's packages carry no signatures of their own."""
+        raise VerificationError(f"a .deb cannot be proven by itself: {package.filename}")
+
     def metadata(
-        self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None
+        self,
+        packages: Sequence[Package],
+        facts: RepositoryFacts,
+        sign: Signer | None,
+        objects: Objects,  # noqa: ARG002 -- stanzas tell all
     ) -> tuple[TreeFile, ...]:
         """Return Packages, Release and their company."""
         from repobuild.formats.deb import repository
@@ -65,12 +75,25 @@ class DebFormat:
         """Return InRelease and Release.gpg."""
         return read("InRelease"), read("Release.gpg")
 
-    def index_text(self, packages: Sequence[Package]) -> bytes:
+    def index_text(self, packages: Sequence[Package], objects: Objects) -> bytes:  # noqa: ARG002 -- stanzas tell all
         """Return a Packages text."""
         from repobuild.formats.deb import repository
 
         return repository.packages_text(packages)
 
+    def extras(
+        self,
+        loaded: Sequence[Loaded],  # noqa: ARG002 -- nothing is passed on
+        packages: Sequence[Package],  # noqa: ARG002
+        kinds: Sequence[str],  # noqa: ARG002
+    ) -> dict[str, bytes]:
+        """Return nothing: an index tells all."""
+        return {}
+
     def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
         """Return `.list` and `.sources`, over http and from disk."""
         return client.client_files(facts)
+
+    def usage(self, facts: ClientFacts) -> Mapping[str, str]:
+        """Return the commands that trust and use a repository."""
+        return client.usage(facts)

@@ -134,7 +134,7 @@ def _index(files: Mapping[str, tuple[int, str]], name: str, below: str, *, by_ha
             # A mirror may lack the by-hash folders that the root promises; then the plain name has to do.
             places = (hashed, name + ending) if by_hash else (name + ending,)
             variants += [
-                Variant(path=below + quote(place), compression=compression, size=size, sha256=digest)
+                Variant(path=below + quote(place), compression=compression, size=size, digest=digest)
                 for place in places
             ]
     if name not in files or not variants:

@@ -1,0 +1,104 @@
+"""The RPM family: `RpmFormat` joins the rooms of this folder into what the rest of the house knows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repobuild.formats.protocol import Cache, ClientFacts, Loaded, Objects, RepositoryFacts, Root, RootFile, Signer
+from repobuild.formats.rpm import client
+from repobuild.model import Options, Package, Target, TreeFile, Upstream
+from repobuild.signing import Keyring
+
+if TYPE_CHECKING:
+    from repobuild.formats.rpm.resolver import RpmUniverse
+
+# Each room is loaded when it is first needed, as in the Debian family.
+# ruff: noqa: PLC0415
+
+_ROOT = "repodata/repomd.xml"
+_SIGNATURE = f"{_ROOT}.asc"
+
+
+@lru_cache(maxsize=64)
+def _keyring(keys: tuple[Path, ...], fingerprints: tuple[str, ...]) -> Keyring:
+    return Keyring.from_files(keys, fingerprints)
+
+
+class RpmFormat:
+    """RPM packages: repomd.xml, primary, .rpm."""
+
+    suffix = ".rpm"
+    index_kind = "primary"
+    pointers = frozenset({_ROOT, _SIGNATURE})
+
+    def path(self, upstream: Upstream) -> str:  # noqa: ARG002 -- an RPM upstream is where its mirror is
+        """Return where an upstream lies below its mirror: there itself."""
+        return "./"
+
+    def root_files(self, upstream: Upstream) -> tuple[RootFile, ...]:  # noqa: ARG002 -- the name is fixed
+        """Return repomd.xml with its detached signature."""
+        return (RootFile(_ROOT, _SIGNATURE),)
+
+    def read_root(self, content: bytes, upstream: Upstream, target: Target) -> Root:  # noqa: ARG002 -- none is named
+        """Parse a verified repomd.xml."""
+        from repobuild.formats.rpm import repomd
+
+        return repomd.read(content, upstream)
+
+    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> "RpmUniverse":
+        """Open the primary indexes and modules, from the cache where they were read before."""
+        from repobuild.formats.rpm.resolver import RpmUniverse
+
+        return RpmUniverse(loaded, target, cache, options)
+
+    def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
+        """Read an .rpm file."""
+        from repobuild.formats.rpm import package
+
+        return package.from_file(path, upstream=upstream, url_path=url_path)
+
+    def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
+        """Verify the signature of an .rpm file."""
+        from repobuild.formats.rpm.package import prove
+
+        prove(path, package, _keyring(upstream.keys, upstream.fingerprints))
+
+    def metadata(
+        self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None, objects: Objects
+    ) -> tuple[TreeFile, ...]:
+        """Return the files of repodata/, made from the packages' own headers."""
+        from repobuild.formats.rpm import repository
+
+        return repository.metadata(packages, facts, sign, objects, facts.extras)
+
+    def existing_signatures(self, read: Callable[[str], bytes | None]) -> tuple[bytes | None, bytes | None]:
+        """Return repomd.xml.asc; there is no inline one."""
+        return None, read(_SIGNATURE)
+
+    def index_text(self, packages: Sequence[Package], objects: Objects) -> bytes:
+        """Return a primary.xml."""
+        from repobuild.formats.rpm import repository
+
+        return repository.primary_text(packages, objects)
+
+    def extras(self, loaded: Sequence[Loaded], packages: Sequence[Package], kinds: Sequence[str]) -> dict[str, bytes]:
+        """Return modules.yaml, comps and updateinfo of the upstreams as far as they speak of these packages."""
+        from repobuild.formats.rpm import passing
+
+        texts: dict[str, list[bytes]] = {}
+        for each in loaded:
+            here = dict(zip(each.root.indexes, each.texts, strict=True))
+            for index in (*each.root.indexes, *each.root.later):
+                if index.kind in kinds:
+                    path = here.get(index) or (each.open(index) if each.open is not None else None)
+                    texts.setdefault(index.kind, []).extend([path.read_bytes()] if path is not None else [])
+        return passing.restricted(texts, packages)
+
+    def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
+        """Return `.repo` files, over http and from disk."""
+        return client.client_files(facts, package_keys=facts.package_keys)
+
+    def usage(self, facts: ClientFacts) -> Mapping[str, str]:
+        """Return the commands that use a repository."""
+        return client.usage(facts, package_keys=facts.package_keys)
