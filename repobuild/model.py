@@ -26,6 +26,8 @@ from pathlib import Path
 MARKER = "repo_complete"
 LOCK_NAME = "repobuild.lock"
 """Name of the lock inside a repository: a file of the tree, listed in the marker."""
+PACKAGE_KEYS = "keys"
+"""Kind of the extra with the keys that signed the packages, where every package was proven by its signature."""
 PRIVATE = ".repobuild"
 """Folder inside a repository that is no part of the tree (generation record, bundle contents)."""
 
@@ -73,6 +75,21 @@ class Mirror:
     """URL of the proxy to use, "" for none whatever the settings say, None for the settings' own."""
 
 
+class ListKind(enum.StrEnum):
+    """How a list of mirrors is written."""
+
+    PLAIN = "mirrorlist"
+    METALINK = "metalink"
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorList:
+    """A list of mirrors that an upstream publishes."""
+
+    kind: ListKind
+    url: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A repository we read from, as one target sees it."""
@@ -81,6 +98,8 @@ class Upstream:
     module: str
     mirrors: tuple[Mirror, ...]
     """In the order in which they are tried."""
+    mirror_lists: tuple[MirrorList, ...] = ()
+    """Asked for more of them."""
     suite: str = ""
     """deb: the suite (`bookworm`), ending in `/` for a flat repository. rpm: empty."""
     components: tuple[str, ...] = ()
@@ -95,6 +114,18 @@ class Upstream:
     skip_if_unavailable: bool = False
     skip_if_gone: bool = False
     """Whether packages that every mirror says are gone are left out, for the next best version."""
+    priority: int = 99
+    """rpm: the smaller wins, whatever the versions (dnf.conf(5))."""
+    cost: int = 1000
+    """rpm: of two upstreams that have the same package, the cheaper one is asked."""
+    exclude: tuple[str, ...] = ()
+    """rpm: globs of packages that are not there (`excludepkgs`)."""
+    include: tuple[str, ...] = ()
+    """rpm: globs of the only packages that are there, "" for all (`includepkgs`)."""
+    module_hotfixes: bool = False
+    """rpm: whether modules never hide packages of this upstream."""
+    checks_packages: bool = False
+    """rpm: whether each package is proven by its own signature too (`gpgcheck`, `verify: packages`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +140,24 @@ class UrlPackage:
     """`none` where the operator accepts a file without a digest."""
 
 
+@dataclass(frozen=True, slots=True)
+class AddedFile:
+    """A package file that the operator lays beside the upstreams (`--add`)."""
+
+    name: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What the manifest says about resolving."""
 
     weak_dependencies: bool
     """Whether Recommends are followed; the manifest's word, else the family's habit."""
+    module_streams: tuple[str, ...] = ()
+    """rpm: `name:stream` of the module streams that are enabled beside the default ones."""
+    pass_on: tuple[str, ...] = ()
+    """rpm: what of the upstreams' own words is passed on: `modules`, `group`, `updateinfo`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +177,9 @@ class Job:
     endpoint: str
     """`repo_endpoint` expanded: the URL under which the home is served, without trailing slash."""
     digest: str
-    """sha256 of what this target sees of the manifest; regions and mirrors do not move it."""
+    """sha256 of what this target sees of the manifest, and of `added`; regions and mirrors do not move it."""
+    added: tuple[AddedFile, ...] = ()
+    """Objects of the store, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +270,8 @@ class Lock:
     """Names of upstreams and URL packages that were not verified, by the operator's word."""
     gone: tuple[str, ...] = ()
     """File names that an upstream lists and no mirror has any more; left out by the operator's word."""
+    extras: tuple[tuple[str, str], ...] = ()
+    """(kind, text), sorted: what is passed on of the upstreams (`Options.pass_on`), and `PACKAGE_KEYS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

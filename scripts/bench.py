@@ -2,8 +2,9 @@
 
     python scripts/bench.py [--quick] [--work DIR]
 
-Exits 1 when a target is missed, 2 when the benchmark cannot run. It needs aria2, dpkg-dev and apt-utils. The packages
-(some 850 MB) are fetched once through this machine's apt and stay in the work folder; the rest runs on loopback.
+Exits 1 when a target is missed, 2 when the benchmark cannot run. It needs aria2, dpkg-dev, apt-utils, dnf and
+createrepo-c. The packages (some 850 MB) are fetched once through this machine's apt and stay in the work folder; the
+rest runs on loopback.
 """
 
 import argparse
@@ -11,12 +12,15 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from bench_lab import LATENCY, RATE, BenchError, open_lab
-from bench_rows import Row, all_rows
+from bench_rows import all_rows
+from bench_rpm import rpm_rows
+from bench_values import Row
 
-_TOOLS = ("apt-get", "apt-ftparchive", "aria2c", "dpkg-scanpackages")
+_TOOLS = ("apt-get", "apt-ftparchive", "aria2c", "dpkg-scanpackages", "dnf", "createrepo_c")
 _HEADER = Row(what="what", ours="ours", peer="peer", ratio="ratio", target="target", is_met=True)
 
 
@@ -27,13 +31,16 @@ def main() -> int:
     options = parser.parse_args()
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
-        print(f"not installed: {', '.join(missing)}; apt-get install aria2 dpkg-dev apt-utils", file=sys.stderr)
+        print(
+            f"not installed: {', '.join(missing)}; apt-get install aria2 dpkg-dev apt-utils dnf createrepo-c",
+            file=sys.stderr,
+        )
         return 2
     begun = time.monotonic()
     rows: list[Row] = []
     try:
         with open_lab(options.work.resolve(), is_quick=options.quick) as lab:
-            for row in all_rows(lab):
+            for row in chain(all_rows(lab), rpm_rows(lab.run)):
                 rows.append(row)
                 print(f"  {row.what}: {row.ours}", file=sys.stderr, flush=True)
     except BenchError as error:

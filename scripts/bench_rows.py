@@ -7,11 +7,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from bench_lab import CHECKOUT, TARGET, BenchError, Lab, Run, empty, measure
+from bench_values import Row, at_most, faster, times
 
 from repobuild import lock, publish
 from repobuild.formats import FORMATS
@@ -25,18 +25,6 @@ _ARIA = "aria2c -x8 -s8 -j16"
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the table, and whether its target is met."""
-
-    what: str
-    ours: str
-    peer: str
-    ratio: str
-    target: str
-    is_met: bool
-
-
 def all_rows(lab: Lab) -> Iterator[Row]:
     """Measure everything, yielding each row as soon as it is known."""
     yield from _resolve_rows(lab)
@@ -45,50 +33,6 @@ def all_rows(lab: Lab) -> Iterator[Row]:
     yield from _unchanged_rows(lab)
     yield from _metadata_rows(lab)
     yield from _bundle_rows(lab)
-
-
-# rows
-
-
-def _at_most(what: str, ours: float, limit: float) -> Row:
-    return Row(
-        what=what,
-        ours=_seconds(ours),
-        peer="",
-        ratio="",
-        target=f"at most {limit:g} s",
-        is_met=ours <= limit,
-    )
-
-
-def _times(what: str, ours: float, peer: tuple[str, float], limit: float) -> Row:
-    """A row whose target is at most `limit` times the peer's time."""
-    name, seconds = peer
-    return Row(
-        what=what,
-        ours=_seconds(ours),
-        peer=f"{name} {_seconds(seconds)}",
-        ratio=f"{ours / seconds:.2f} x",
-        target=f"at most {limit:g} x",
-        is_met=ours <= limit * seconds,
-    )
-
-
-def _faster(what: str, ours: float, peer: tuple[str, float], limit: float) -> Row:
-    """A row whose target is at least `limit` times faster than the peer."""
-    name, seconds = peer
-    return Row(
-        what=what,
-        ours=_seconds(ours),
-        peer=f"{name} {_seconds(seconds)}",
-        ratio=f"{seconds / ours:.1f} x faster",
-        target=f"at least {limit:g} x faster",
-        is_met=seconds >= limit * ours,
-    )
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def _median(run: Callable[[], Run], repeats: int = _REPEATS) -> float:
@@ -120,10 +64,8 @@ def _resolve_rows(lab: Lab) -> Iterator[Row]:
         return lab.shell(simulate, lab.run)
 
     ours()
-    yield _at_most("resolve, from cache, whole process", _median(ours, _QUICK_RUNS), 0.5)
-    yield _times(
-        "resolve, nothing derived yet", _median(ours_cold), ("apt-get -s, no pkgcache", _median(apt_cold)), 2.0
-    )
+    yield at_most("resolve, from cache, whole process", _median(ours, _QUICK_RUNS), 0.5)
+    yield times("resolve, nothing derived yet", _median(ours_cold), ("apt-get -s, no pkgcache", _median(apt_cold)), 2.0)
     chosen = {(each.package.name, each.package.version) for each in lab.lock.choices}
     differing = chosen ^ set(_INSTALLED.findall(lab.apt(*simulate.split())))
     if differing:
@@ -155,9 +97,9 @@ def _download_rows(lab: Lab) -> Iterator[Row]:
     runs = [(ours(16).seconds, aria().seconds, ours(32).seconds) for _ in range(_REPEATS)]
     default, peer, wide = (statistics.median(column) for column in zip(*runs, strict=True))
     what = f"download of {len(lab.lock.choices)} files, {lab.size / 1e6:.0f} MB"
-    yield _times(f"{what}, defaults", default, (_ARIA, peer), 1.6)
-    yield _times(f"{what}, -j 32", wide, (_ARIA, peer), 1.2)
-    yield _faster(f"{what}, defaults", default, ("apt-get download", apt().seconds), 10)
+    yield times(f"{what}, defaults", default, (_ARIA, peer), 1.6)
+    yield times(f"{what}, -j 32", wide, (_ARIA, peer), 1.2)
+    yield faster(f"{what}, defaults", default, ("apt-get download", apt().seconds), 10)
     shutil.rmtree(folder)
 
 
@@ -181,7 +123,7 @@ def _whole_rows(lab: Lab) -> Iterator[Row]:
     peer = lab.shell(_pigsty_steps(lab), pigsty).seconds
     files = list((pigsty / "www/pigsty").glob("*.deb"))
     size = sum(path.stat().st_size for path in files) / 1e6
-    yield _faster(
+    yield faster(
         f"sync + bundle, from nothing, {len(lab.lock.choices)} files",
         seconds,
         (f"Pigsty's steps, {len(files)} files, {size:.0f} MB,", peer),
@@ -216,7 +158,7 @@ def _unchanged_rows(lab: Lab) -> Iterator[Row]:
     """A second sync of what `_whole_rows` published."""
     path = lab.run / "whole/lock"
     seconds = _median(lambda: lab.repobuild("sync", house="whole", locked=path), _QUICK_RUNS)
-    yield _at_most("unchanged sync, whole process", seconds, 1.0)
+    yield at_most("unchanged sync, whole process", seconds, 1.0)
 
 
 # metadata and bundle
@@ -240,7 +182,7 @@ def _metadata_rows(lab: Lab) -> Iterator[Row]:
         chosen = lock.read(text, "lock")
         facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time)
         packages = [each.package for each in chosen.choices]
-        publish.make_tree(chosen, text, FORMATS[target.family].metadata(packages, facts, None))
+        publish.make_tree(chosen, text, FORMATS[target.family].metadata(packages, facts, None, Path))
         return Run(time.perf_counter() - begun, 0)
 
     folder = empty(lab.run / "flat")
@@ -249,8 +191,8 @@ def _metadata_rows(lab: Lab) -> Iterator[Row]:
     seconds = _median(ours, _QUICK_RUNS)
     ftparchive = _median(lambda: lab.shell("apt-ftparchive packages . > Packages", folder))
     scan = lab.shell("dpkg-scanpackages . | gzip -9 > Packages.gz", folder).seconds
-    yield _faster("metadata: indexes and tree", seconds, ("apt-ftparchive packages", ftparchive), 10)
-    yield _faster("metadata: indexes and tree", seconds, ("dpkg-scanpackages | gzip -9", scan), 20)
+    yield faster("metadata: indexes and tree", seconds, ("apt-ftparchive packages", ftparchive), 10)
+    yield faster("metadata: indexes and tree", seconds, ("dpkg-scanpackages | gzip -9", scan), 20)
 
 
 def _bundle_rows(lab: Lab) -> Iterator[Row]:
@@ -270,6 +212,6 @@ def _bundle_rows(lab: Lab) -> Iterator[Row]:
     runs = [(ours().seconds, copied().seconds) for _ in range(_REPEATS)]
     seconds, copy = (statistics.median(column) for column in zip(*runs, strict=True))
     packed = lab.shell(f"tar -C {above} -cf - {name} | gzip -9 > pkg.tgz", empty(target)).seconds
-    yield _faster("bundle --offline, whole process", seconds, ("tar | gzip -9", packed), 8)
-    yield _times("bundle --offline, whole process", seconds, ("cp -r + sync", copy), 1.7)
+    yield faster("bundle --offline, whole process", seconds, ("tar | gzip -9", packed), 8)
+    yield times("bundle --offline, whole process", seconds, ("cp -r + sync", copy), 1.7)
     shutil.rmtree(target)

@@ -77,7 +77,7 @@ class ArchiveOnDisk:
         sign = (lambda text: (key.clear_sign(text), key.detach_sign(text))) if signed else None
         for name in ("InRelease", "Release.gpg"):
             (self.folder / name).unlink(missing_ok=True)
-        for file in form.metadata(packages, facts, sign):
+        for file in form.metadata(packages, facts, sign, Path):
             place = self.folder / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content or b"")

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive_on_disk import ArchiveOnDisk, Deb
@@ -13,23 +12,13 @@ FIRST = [Deb("base", essential=True), Deb("app", depends="lib (>= 1.0)"), Deb("l
 SECOND = [Deb("base", essential=True), Deb("app", "2.0", depends="lib (>= 2.0)"), Deb("lib", "2.0"), Deb("tool")]
 
 
-@dataclass
-class Site:
-    """A build machine of the test's own."""
+class Runner:
+    """The command line with home, store, state and settings of its own."""
 
-    root: Path
-    archive: ArchiveOnDisk
-    url: str
-    home: Path = field(init=False)
-    manifest: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.home = self.root / "www"
-        self.manifest = self.archive.write_manifest(self.root / "site" / "site.yml", self.url, ["app", "tool"])
-
-    @property
-    def repository(self) -> Path:
-        return next(self.home.rglob("repo_complete")).parent
+    def __init__(self, root: Path, manifest: Path) -> None:
+        self.root = root
+        self.manifest = manifest
+        self.home = root / "www"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -37,14 +26,29 @@ class Site:
         keys = ("REPOBUILD_STORE", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
         return {**os.environ, **{key: str(self.root / name) for key, name in zip(keys, names, strict=True)}}
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "repobuild", *words, "-c", str(self.manifest), "--home", str(self.home)]
+    def command(self, *words: str, home: Path | None = None) -> list[str]:
+        return [sys.executable, "-m", "repobuild", *words, "-c", str(self.manifest), "--home", str(home or self.home)]
 
-    def run(self, *words: str, wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, wrapper: tuple[str, ...] = (), home: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*wrapper, *self.command(*words)],
+            [*wrapper, *self.command(*words, home=home)],
             env=dict(self.environment), capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
+
+
+class Site(Runner):
+    """A build machine on a small Debian archive."""
+
+    def __init__(self, root: Path, archive: ArchiveOnDisk, url: str) -> None:
+        super().__init__(root, archive.write_manifest(root / "site" / "site.yml", url, ["app", "tool"]))
+        self.archive = archive
+        self.url = url
+
+    @property
+    def repository(self) -> Path:
+        return next(self.home.rglob("repo_complete")).parent
 
     def sync(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.run("sync", "d12.x86_64", *words)

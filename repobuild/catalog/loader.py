@@ -1,17 +1,13 @@
-"""Target -> Catalog: fetch, verify and open the indexes of every upstream.
-
-All files of one root come from one mirror (design decision 3): a mirror whose files do not fit its root is asked once
-more for the whole set, then the next one is. What is verified stays in the store, decompressed, so that the next run
-fetches only the roots.
-"""
+"""One upstream on its way in: a mirror after the other, its root proven, its indexes brought into the store."""
 
 import hashlib
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from pathlib import Path
 
+from repobuild.catalog.mirrors import expand
+from repobuild.catalog.values import Means
 from repobuild.compression import decompress
 from repobuild.errors import (
     HostileInputError,
@@ -22,74 +18,19 @@ from repobuild.errors import (
     UnreachableError,
     VerificationError,
 )
-from repobuild.formats import FORMATS
-from repobuild.formats.protocol import Format, IndexFile, Loaded, Root, RootFile, Universe
-from repobuild.model import Job, Mirror, RootPin, Target, Upstream, Verify
-from repobuild.progress import Progress
+from repobuild.formats.protocol import Format, IndexFile, Loaded, Root, RootFile, Variant
+from repobuild.model import Mirror, RootPin, Target, Upstream, Verify
 from repobuild.signing import Keyring
 from repobuild.signing.cleartext import split_cleartext
-from repobuild.state import Memory, Seen
-from repobuild.store import Store
+from repobuild.state import Seen
 
 _ROOT_LIMIT = 16 << 20
 """Bytes of a root or signature; Debian's is 150 kB."""
 _TRIES = 2
 """How often one mirror is asked for a consistent set."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CLOCK_SKEW = 86_400
 """Seconds by which a root may lie in the future."""
-
-Get = Callable[[Mirror, str, int], bytes]
-"""A small file from one mirror: (mirror, path, limit in bytes) -> content. UnreachableError when it cannot be had."""
-
-
-class Limits(Protocol):
-    """What the operator says about looking upstream."""
-
-    @property
-    def offline(self) -> bool:
-        """Use the roots believed last, without network."""
-
-    @property
-    def allow_older(self) -> bool:
-        """Take an upstream that is older than what was seen before."""
-
-    @property
-    def skip_unavailable(self) -> bool:
-        """Go on without an upstream that no mirror serves."""
-
-    @property
-    def now(self) -> int:
-        """Seconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalog:
-    """All packages of a target's upstreams, verified and open."""
-
-    target: Target
-    universe: Universe[Any]
-    pins: tuple[RootPin, ...]
-    served: Mapping[str, str]
-    """Which mirror served each upstream."""
-    skipped: tuple[str, ...] = ()
-    """Upstreams that could not be had and were skipped."""
-    unverified: tuple[str, ...] = ()
-
-    @property
-    def newest(self) -> int:
-        """The newest Date of the upstreams, seconds since the epoch."""
-        return max((pin.date for pin in self.pins), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a catalog is loaded with."""
-
-    get: Get
-    store: Store
-    memory: Memory
-    limits: Limits
-    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,38 +72,7 @@ class _Failures:
         return UnreachableError(f"upstream {upstream.name} cannot be reached: {causes}", hint)
 
 
-def load(job: Job, means: Means, extra: Sequence[Loaded] = ()) -> Catalog:
-    """Fetch, verify and open every upstream of `job`; `extra` joins them, already open.
-
-    Raises:
-        VerificationError, HostileInputError: when no mirror serves an upstream that verifies.
-        RollbackError: when all mirrors of one are older than what was seen, and nothing is left to fall back on.
-        UnreachableError: when no mirror of one answers, unless it may be skipped.
-    """
-    form = FORMATS[job.target.family]
-    with ThreadPoolExecutor(max_workers=max(1, min(4, len(job.upstreams)))) as pool:
-        outcomes = list(pool.map(lambda upstream: _Loader(upstream, job.target, form, means).load(), job.upstreams))
-    loaded, pins, served, skipped = [], [], {}, []
-    for upstream, outcome in zip(job.upstreams, outcomes, strict=True):
-        if outcome is None:
-            skipped.append(upstream.name)
-            pins.append(_pin(upstream, form))
-            continue
-        loaded.append(outcome[0])
-        pins.append(outcome[1])
-        served[upstream.name] = outcome[2]
-    means.memory.save()
-    return Catalog(
-        target=job.target,
-        universe=form.universe([*loaded, *extra], job.target, means.store, weak=job.options.weak_dependencies),
-        pins=tuple(pins),
-        served=served,
-        skipped=tuple(skipped),
-        unverified=tuple(each.upstream.name for each in loaded if each.upstream.verify is Verify.NONE),
-    )
-
-
-class _Loader:
+class Loader:
     """One upstream on its way in."""
 
     def __init__(self, upstream: Upstream, target: Target, form: Format, means: Means) -> None:
@@ -170,13 +80,15 @@ class _Loader:
         self._target = target
         self._format = form
         self._means = means
+        self._vouched: frozenset[str] = frozenset()
+        """sha256 of the roots that the upstream's metalink vouches for; empty for any."""
         self._last = f"last {target.name} {upstream.name} {form.path(upstream)}"
 
     def load(self) -> tuple[Loaded, RootPin, str] | None:
         """Return the upstream, its pin and the mirror that served it; None when it is skipped."""
         failures = _Failures()
         if not self._means.limits.offline:
-            for mirror in self._upstream.mirrors:
+            for mirror in self._mirrors(failures):
                 loaded = self._from_mirror(mirror, failures)
                 if loaded is not None:
                     return loaded
@@ -192,6 +104,15 @@ class _Loader:
             return None
         raise error
 
+    def _mirrors(self, failures: _Failures) -> tuple[Mirror, ...]:
+        try:
+            listed = expand(self._upstream, self._means.get)
+        except UnreachableError as error:
+            failures.errors.append(error)
+            return ()
+        self._vouched = listed.digests
+        return listed.mirrors
+
     def _from_mirror(self, mirror: Mirror, failures: _Failures) -> tuple[Loaded, RootPin, str] | None:
         for attempt in range(_TRIES):
             try:
@@ -205,7 +126,7 @@ class _Loader:
             except (RollbackError, UnreachableError) as error:
                 failures.errors.append(error)
             else:
-                self._remember(believed)
+                self._remember(believed, loaded)
                 return loaded, self._pin(believed), mirror.url
             break
         return None
@@ -218,7 +139,7 @@ class _Loader:
             return None
         signature = store.read(seen.signature, _ROOT_LIMIT) if seen.signature else None
         believed = self._verify(store.read(seen.root, _ROOT_LIMIT), signature)
-        if not all(store.has(index.sha256, index.size) for index in believed.root.indexes):
+        if any(self._known(index) is None for index in believed.root.indexes):
             return None
         return self._loaded(believed, None), self._pin(believed), "the store"
 
@@ -230,6 +151,7 @@ class _Loader:
             except UnreachableError as error:
                 unreachable = unreachable or error
                 continue
+            self._check_vouched(content)
             believed = self._verify(content, signature)
             self._check_age(believed)
             return believed
@@ -268,9 +190,17 @@ class _Loader:
         store = self._means.store
         return _Believed(root, store.put(content), store.put(signature) if signature else "", signer, keys)
 
+    def _check_vouched(self, content: bytes) -> None:
+        if self._vouched and hashlib.sha256(content).hexdigest() not in self._vouched:
+            raise VerificationError(
+                f"the root of upstream {self._upstream.name} is none that its metalink vouches for",
+                "the mirror is behind or tampered with: try another one",
+            )
+
     def _check_age(self, believed: _Believed) -> None:
         root, limits = believed.root, self._means.limits
-        name = f"upstream {self._upstream.name} ({self._upstream.suite})"
+        suite = f" ({self._upstream.suite})" if self._upstream.suite else ""
+        name = f"upstream {self._upstream.name}{suite}"
         seen = self._means.memory.get(self._age_key(believed))
         if seen is not None and root.date < seen.date and not limits.allow_older:
             raise RollbackError(
@@ -288,24 +218,51 @@ class _Loader:
     def _age_key(self, believed: _Believed) -> str:
         """Name what must not go back in time: by the keys believed, since a mirror chooses which signature is first."""
         keys = hashlib.sha256(" ".join(sorted(believed.keys)).encode()).hexdigest()[:16] if believed.keys else ""
-        return f"age {believed.root.origin} {self._upstream.suite} {keys or self._upstream.name}"
+        origin = believed.root.origin or self._format.path(self._upstream) or self._upstream.name
+        return f"age {origin} {self._upstream.suite} {keys or self._upstream.name}"
 
-    def _remember(self, believed: _Believed) -> None:
-        indexes = tuple(index.sha256 for index in believed.root.indexes)
+    def _remember(self, believed: _Believed, loaded: Loaded) -> None:
+        indexes = tuple(index.sha256 for index in loaded.root.indexes)
         seen = Seen(believed.root.date, believed.sha256, believed.signature, indexes)
         keep = self._means.memory.force if self._means.limits.allow_older else self._means.memory.put
         keep(self._age_key(believed), seen)
         keep(self._last, seen)
 
     def _loaded(self, believed: _Believed, mirror: Mirror | None) -> Loaded:
-        for index in believed.root.indexes:
-            if mirror is not None and not self._means.store.has(index.sha256, index.size):
-                self._fetch_index(mirror, index)
-        texts = tuple(self._means.store.path(index.sha256) for index in believed.root.indexes)
-        return Loaded(self._upstream, believed.root, texts)
+        indexes = tuple(self._present(mirror, index) for index in believed.root.indexes)
+        texts = tuple(self._means.store.path(index.sha256) for index in indexes)
 
-    def _fetch_index(self, mirror: Mirror, index: IndexFile) -> None:
-        """Bring an index into the store: the best form of it that the mirror has.
+        def open_later(index: IndexFile) -> Path:
+            return self._means.store.path(self._present(mirror, index).sha256)
+
+        return Loaded(self._upstream, replace(believed.root, indexes=indexes), texts, open_later)
+
+    def _present(self, mirror: Mirror | None, index: IndexFile) -> IndexFile:
+        """Return an index that is in the store, its open text's digest known.
+
+        Raises:
+            UnreachableError: when there is no mirror to ask, or it does not answer.
+        """
+        known = self._known(index)
+        if known is not None:
+            return known
+        if mirror is None:
+            raise UnreachableError(
+                f"the store does not hold an index of upstream {self._upstream.name}: {index.kind}",
+                "run the same command once without --offline",
+            )
+        return replace(index, sha256=self._fetch_index(mirror, index))
+
+    def _known(self, index: IndexFile) -> IndexFile | None:
+        store = self._means.store
+        if index.sha256:
+            return index if store.has(index.sha256, index.size) else None
+        kept = (store.derived(_open_key(variant)) for variant in index.variants)
+        sha256 = next((text.decode("ascii", "replace") for text in kept if text is not None), "")
+        return replace(index, sha256=sha256) if _SHA256.fullmatch(sha256) and store.has(sha256) else None
+
+    def _fetch_index(self, mirror: Mirror, index: IndexFile) -> str:
+        """Bring an index into the store, the best form of it that the mirror has; return its open text's sha256.
 
         Raises:
             NotFoundError: when the mirror has none.
@@ -319,27 +276,37 @@ class _Loader:
             except NotFoundError as error:
                 absent = absent or error
                 continue
-            _check_digest(data, variant.sha256, what)
-            chunks = decompress(data, variant.compression, size=index.size, what=what)
-            self._means.store.put(chunks, sha256=index.sha256, size=index.size)
-            return
+            _check_digest(data, variant, what)
+            is_pinned = bool(index.sha256)
+            chunks = decompress(data, variant.compression, size=index.size, what=what, is_exact=is_pinned)
+            if is_pinned:
+                return self._means.store.put(chunks, sha256=index.sha256, size=index.size)
+            sha256 = self._means.store.put(chunks)
+            self._means.store.put_derived(_open_key(variant), sha256.encode())
+            return sha256
         raise absent or NotFoundError(f"no form of an index of upstream {self._upstream.name}")
 
     def _pin(self, believed: _Believed) -> RootPin:
-        pin = _pin(self._upstream, self._format)
+        pin = pin_of(self._upstream, self._format)
         return replace(pin, sha256=believed.sha256, date=believed.root.date, signer=believed.signer)
 
 
-def _pin(upstream: Upstream, form: Format) -> RootPin:
+def pin_of(upstream: Upstream, form: Format) -> RootPin:
     """Return the pin of an upstream that was skipped."""
     return RootPin(name=upstream.name, path=form.path(upstream), sha256="", date=0, signer="", verify=upstream.verify)
 
 
-def _check_digest(data: bytes, sha256: str, what: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+def _open_key(variant: Variant) -> str:
+    """Name what is known of the open text of a file that its root names only as it is transported."""
+    return f"{variant.digest}.open-{variant.algorithm}"
+
+
+def _check_digest(data: bytes, variant: Variant, what: str) -> None:
+    found = hashlib.new(variant.algorithm, data).hexdigest()
+    if found != variant.digest:
         raise VerificationError(
-            f"digest of {what} is {found}, its root says {sha256}", "the mirror may be updating: try again later"
+            f"digest of {what} is {found}, its root says {variant.digest}",
+            "the mirror may be updating: try again later",
         )
 
 
@@ -350,12 +317,3 @@ def _unproven(content: bytes, what: str) -> bytes:
 
 def _date(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def mirrors_used(catalogs: Sequence[Catalog]) -> dict[str, list[str]]:
-    """Return which mirrors served each upstream name, for the summary."""
-    used: dict[str, dict[str, None]] = {}
-    for catalog in catalogs:
-        for name, url in catalog.served.items():
-            used.setdefault(name, {})[url] = None
-    return {name: list(urls) for name, urls in sorted(used.items())}

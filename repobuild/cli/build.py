@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, report_error, size, table, usage
+from repobuild.cli.console import err, fields, out, out_json, report_error, size, steps, table
 from repobuild.cli.options import Run, building, common, publishing
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
@@ -32,7 +32,7 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
     with run.session() as session:
         if check:
             chosen = run.targets(targets)
-            pending = [e.name for e in chosen if pipeline.is_pending(session, run.job(e), run.lock_path(e))]
+            pending = [e.name for e in chosen if pipeline.is_pending(session, run.job(session, e), run.lock_path(e))]
             if run.json:
                 out_json({"pending": pending})
             return CHECK_EXIT_CODE if pending else 0
@@ -41,7 +41,7 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
         done = [_outcome_json(outcome, seconds) for outcome, seconds in outcomes]
         out_json({"targets": done, "failed": failed_json(failures)})
     else:
-        _report(outcomes)
+        _report(session, outcomes)
     return failures[0][1].exit_code if failures else 0
 
 
@@ -57,7 +57,7 @@ def sync_targets(
     for target in targets:
         begun = time.monotonic()
         try:
-            outcome = pipeline.sync(session, run.job(target), run.lock_path(target))
+            outcome = pipeline.sync(session, run.job(session, target), run.lock_path(target))
         except RepobuildError as error:
             failures.append((target.name, error))
             report_error(error, of=f"{target}: " if len(targets) > 1 else "", debug=run.debug)
@@ -96,7 +96,7 @@ def _payload_size(lock: Lock) -> int:
     return sum(each.package.size for each in lock.choices) + sum(each.size for each in lock.assets)
 
 
-def _report(outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
+def _report(session: pipeline.Session, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
     if not outcomes:
         return
     header = ("target", "packages", "size", "downloaded", "reused", "missing", "seconds", "")
@@ -120,7 +120,7 @@ def _report(outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
         _report_details(outcome)
     for outcome, _ in outcomes:
         out(f"{outcome.target}: {outcome.path}")
-        usage(outcome.path)
+        steps(pipeline.usage(session, outcome.lock))
 
 
 def _report_details(outcome: pipeline.Outcome) -> None:
@@ -145,7 +145,7 @@ def _report_details(outcome: pipeline.Outcome) -> None:
 def plan(run: Run, targets: Sequence[str]) -> None:
     """Say what sync would add, drop and download."""
     with run.session() as session:
-        plans = [pipeline.plan(session, run.job(each), run.lock_path(each)) for each in run.targets(targets)]
+        plans = [pipeline.plan(session, run.job(session, each), run.lock_path(each)) for each in run.targets(targets)]
     if run.json:
         names = ("target", "path", "added", "removed", "kept", "download", "downloads", "free", "notes")
         out_json([{**fields(each, names), **_lock_json(each.lock)} for each in plans])
@@ -186,7 +186,7 @@ def lock(run: Run, targets: Sequence[str]) -> None:
     with run.session() as session:
         for target in run.targets(targets):
             path = run.lock_path(target)
-            locked = pipeline.lock_job(session, run.job(target), path)
+            locked = pipeline.lock_job(session, run.job(session, target), path)
             pipeline.write_lock(path, locked.text)
             rows.append((target, path, locked))
     if run.json:

@@ -6,7 +6,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repobuild.errors import RepobuildError
@@ -72,13 +71,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         out("  ".join(aligned).rstrip())
 
 
-def usage(path: Path) -> None:
-    """Say how the repository at `path` is used; a signed one has its public key beside it."""
-    above, name = path.parent, path.name
-    if (above / f"{name}.gpg").is_file():
-        out(f"  trust it:     mkdir -p /etc/apt/keyrings && cp {above}/{name}.gpg /etc/apt/keyrings/")
-    out(f"  use it here:  cp {above}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update")
-    out(f"  elsewhere:    {name}.list, once a web server serves {above} (repobuild nginx, repobuild client)")
+def steps(commands: Mapping[str, str]) -> None:
+    """Print what to type next, each line with what it is for."""
+    for purpose, command in commands.items():
+        out(f"  {purpose + ':':12}  {command}")
 
 
 class Voice:

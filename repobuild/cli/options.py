@@ -16,7 +16,7 @@ from repobuild.cli.console import Voice, err
 from repobuild.durable import Folder
 from repobuild.errors import UsageError
 from repobuild.model import Job, Mirror, Target
-from repobuild.pipeline import Session, Settings
+from repobuild.pipeline import Session, Settings, add_files
 from repobuild.signing import SigningKey
 from repobuild.targets import parse_target
 
@@ -54,6 +54,7 @@ class Run:
     fix_owner: bool = False
     allow_older: bool = False
     allow_unverified: tuple[str, ...] = ()
+    add: tuple[Path, ...] = ()
 
     @cached_property
     def voice(self) -> Voice:
@@ -100,14 +101,15 @@ class Run:
         named = [each for word in words for each in (self.manifest.targets if word == "all" else [parse_target(word)])]
         return list(dict.fromkeys(named))
 
-    def job(self, target: Target) -> Job:
-        """Return what a target sees of the manifest."""
-        return self.manifest.job(
+    def job(self, session: Session, target: Target) -> Job:
+        """Return what a target sees of the manifest, and of the folders added to it."""
+        job = self.manifest.job(
             target,
             region=self.region,
             host_mirrors=self.host_mirrors,
             allow_unverified=frozenset(self.allow_unverified),
         )
+        return add_files(session, job, self.add) if self.add else job
 
     @cached_property
     def host_mirrors(self) -> tuple[Mirror, ...]:
@@ -212,6 +214,7 @@ def building(function: Command) -> Command:
             "--skip-gone", is_flag=True, help="Take the next best version of packages that are gone upstream."
         ),
         click.option("--allow-older", is_flag=True, help="Take upstreams that are older than seen before."),
+        click.option("--add", multiple=True, type=_FOLDER, help="A folder of packages that join the repository."),
         click.option(
             "--allow-unverified", multiple=True, metavar="NAME", help="Take this upstream or URL without proof."
         ),
@@ -241,6 +244,7 @@ def signing(function: Command) -> Command:
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def _decorated(function: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

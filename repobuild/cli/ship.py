@@ -7,7 +7,7 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.build import failed_json, sync_targets
-from repobuild.cli.console import err, fields, out, out_json, size, usage
+from repobuild.cli.console import err, fields, out, out_json, size, steps
 from repobuild.cli.options import Run, building, common, owning, publishing
 from repobuild.errors import ProofError
 from repobuild.targets import parse_target
@@ -67,8 +67,8 @@ def install(run: Run, bundles: Sequence[Path], dry_run: bool) -> None:
                 word = "would install" if dry_run else "installed"
                 counts = f"{len(done.plan.added)} new, {len(done.plan.changed)} changed, {len(done.plan.kept)} kept"
                 out(f"{done.target}: {word} {done.path}: {counts}, {len(done.plan.removed)} dropped")
-            if not run.json and not dry_run:
-                usage(done.path)
+            if not run.json and not dry_run and done.lock is not None:
+                steps(pipeline.usage(session, done.lock))
     if run.json:
         out_json([_installed_json(each) for each in results])
 

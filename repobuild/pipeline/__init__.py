@@ -3,6 +3,7 @@
     manifest ─▶ job ─▶ catalog ─▶ resolution ─▶ lock ─▶ objects ─▶ tree ─▶ repository ─▶ bundle ─▶ install
 
 session   what a run works with: settings, store, fetcher, memory
+adding    folders of packages that join a job
 sources   what is fetched from where
 locking   job -> lock
 resolving job -> lock, where a new one is needed
@@ -14,9 +15,10 @@ upkeep    the store's garbage, clients' files, files the operator asks for
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from repobuild.pipeline.adding import add_files
 from repobuild.pipeline.locking import Locked, lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session, Settings
-from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync
+from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync, usage
 
 if TYPE_CHECKING:
     from repobuild.pipeline.shipping import Installed, bundle, check, check_bundle, install, rollback
@@ -30,6 +32,7 @@ __all__ = [
     "Plan",
     "Session",
     "Settings",
+    "add_files",
     "bundle",
     "check",
     "check_bundle",
@@ -42,6 +45,7 @@ __all__ = [
     "read_lock",
     "rollback",
     "sync",
+    "usage",
     "write_lock",
     "write_secret",
     "write_text",

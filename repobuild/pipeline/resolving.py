@@ -2,14 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from repobuild import catalog, resolve
 from repobuild.errors import UnreachableError, UsageError
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
-from repobuild.model import Asset, Choice, Job, Lock, Mirror, Package, Resolution, Upstream, UrlPackage, Verify
+from repobuild.model import (
+    PACKAGE_KEYS,
+    AddedFile,
+    Asset,
+    Choice,
+    Job,
+    Lock,
+    Mirror,
+    Package,
+    Resolution,
+    Upstream,
+    Verify,
+)
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.sources import URL, mirrors_of, package_request, url_mirror, url_path, url_request
+from repobuild.pipeline.sources import ADDED, URL, mirrors_of, package_request, url_mirror, url_path, url_request
+from repobuild.signing import Keyring
 
 _URL_PIN = 990
 """Packages named by their URL win over those of upstreams."""
@@ -20,6 +34,10 @@ _ROUNDS = 20
 def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tuple[str, ...]]:
     """Return a new lock for `job`, the catalog it was made from, and what there is to say."""
     extra, packages, assets = _url_packages(session, job)
+    for each in job.added:
+        package = _added_package(session, job, each)
+        packages.append(package)
+        extra.append(_loaded(session, job, package, Upstream(name=package.upstream, module="", mirrors=())))
     means = catalog.Means(
         get=_refuse if session.settings.offline else session.fetcher.get,
         store=session.store,
@@ -31,6 +49,8 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
     groups = (*job.groups, tuple(f"{each.name}={each.version}" for each in packages))
     resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
     unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
+    unverified += [ADDED + each.name for each in job.added]
+    choices = tuple(_at_its_url(choice, packages) for choice in resolution.choices)
     made = Lock(
         target=job.target.name,
         time=loaded.newest or session.settings.now,
@@ -39,15 +59,28 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         version=job.version,
         endpoint=job.endpoint,
         upstreams=loaded.pins,
-        choices=tuple(_at_its_url(choice, packages) for choice in resolution.choices),
+        choices=choices,
         missing=resolution.missing,
         sets=resolution.sets,
         options=job.options,
         assets=assets,
         unverified=tuple(sorted(unverified)),
         gone=gone,
+        extras=_extras(job, loaded, [choice.package for choice in choices]),
     )
     return made, loaded, resolution.notes
+
+
+def _extras(job: Job, loaded: catalog.Catalog, packages: Sequence[Package]) -> tuple[tuple[str, str], ...]:
+    """Return what is passed on of the upstreams, and the packages' keys where every package is signed."""
+    found = FORMATS[job.target.family].extras(loaded.loaded, packages, job.options.pass_on)
+    texts = {kind: text.decode("utf-8", "replace") for kind, text in found.items()}
+    used = {each.upstream for each in packages}
+    signing = [each for each in job.upstreams if each.checks_packages and each.name in used]
+    if used and used == {each.name for each in signing}:
+        keys = [Keyring.from_files(each.keys, each.fingerprints).armored().decode() for each in signing]
+        texts[PACKAGE_KEYS] = "".join(dict.fromkeys(keys))
+    return tuple(sorted(texts.items()))
 
 
 def _refuse(mirror: Mirror, path: str, limit: int) -> bytes:  # noqa: ARG001 -- the form of `Fetcher.get`
@@ -61,7 +94,7 @@ def _resolve_what_is_there(
     """Resolve; where an upstream may lose files, leave out what no mirror has, and resolve again with what is left."""
     settings = session.settings
     losing = {each.name for each in job.upstreams if each.skip_if_gone or settings.skip_gone}
-    mirrors = mirrors_of(job, loaded.served)
+    mirrors = mirrors_of(session, job, loaded.served)
     gone: dict[str, str] = {}
     asked: set[str] = set()
     for _ in range(_ROUNDS):
@@ -106,7 +139,8 @@ def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Packag
             continue
         package = form.read_package(path, upstream=URL + each.name, url_path=url_path(each))
         packages.append(package)
-        extra.append(_loaded(session, job, each, package))
+        upstream = Upstream(name=package.upstream, module="", mirrors=(url_mirror(each),), verify=each.verify)
+        extra.append(_loaded(session, job, package, upstream))
     return extra, packages, tuple(sorted(assets, key=lambda asset: asset.name))
 
 
@@ -118,14 +152,20 @@ def _at_its_url(choice: Choice, packages: Sequence[Package]) -> Choice:
     return choice
 
 
-def _loaded(session: Session, job: Job, source: UrlPackage, package: Package) -> Loaded:
-    text = FORMATS[job.target.family].index_text([package])
+def _added_package(session: Session, job: Job, added: AddedFile) -> Package:
+    path = session.store.path(added.sha256)
+    return FORMATS[job.target.family].read_package(path, upstream=ADDED + added.name, url_path=quote(added.name))
+
+
+def _loaded(session: Session, job: Job, package: Package, upstream: Upstream) -> Loaded:
+    """Return an upstream of one package, which wins over all others and which no module hides."""
+    form = FORMATS[job.target.family]
+    text = form.index_text([package], session.store.path)
     digest = session.store.put(text)
-    variant = Variant(path="", compression="", size=len(text), sha256=digest)
-    index = IndexFile(variants=(variant,), size=len(text), sha256=digest)
+    variant = Variant(path="", compression="", size=len(text), digest=digest)
+    index = IndexFile(variants=(variant,), size=len(text), sha256=digest, kind=form.index_kind)
     root = Root(origin="", suite="", date=0, valid_until=None, aliases=("url",), pin=_URL_PIN, indexes=(index,))
-    upstream = Upstream(name=package.upstream, module="", mirrors=(url_mirror(source),), verify=source.verify)
-    return Loaded(upstream, root, (session.store.path(digest),))
+    return Loaded(replace(upstream, priority=0, module_hotfixes=True), root, (session.store.path(digest),))
 
 
 def _require_stored(session: Session, job: Job) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from repobuild import fetch
-from repobuild.model import Target
+from repobuild.model import Mirror, Target, Upstream
 from repobuild.progress import SILENT, Progress
 from repobuild.publish import Repository
 from repobuild.signing import SigningKey
@@ -52,6 +52,7 @@ class Session:
         self.settings = settings
         self.progress = progress
         self._open = ExitStack()
+        self._listed: dict[str, tuple[Mirror, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +76,16 @@ class Session:
     def memory(self) -> Memory:
         """What is remembered of upstreams."""
         return Memory(self.settings.state)
+
+    def mirrors(self, upstream: Upstream) -> tuple[Mirror, ...]:
+        """Return an upstream's mirrors; those that only its lists name once the network may be asked."""
+        if not upstream.mirror_lists or self.settings.offline:
+            return upstream.mirrors
+        if upstream.name not in self._listed:
+            from repobuild import catalog  # noqa: PLC0415 -- few upstreams have lists
+
+            self._listed[upstream.name] = catalog.expand(upstream, self.fetcher.get).mirrors
+        return self._listed[upstream.name]
 
     def parts(self, target: str, name: str) -> tuple[str, ...]:
         """Return the path of a target's repository below the home (design.md, rulings: places)."""

@@ -115,7 +115,7 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
             "name the key: --key FILE",
         )
     text = lock.write(chosen)
-    tree = make_tree(session, chosen, text, repository)
+    tree = make_tree(session, chosen, text, repository, previous.path)
     repository.publish(tree, previous, beside={}, now=session.settings.now, progress=session.progress)
     repository.write_beside(beside(session, chosen, published_key(repository, name)))
     if path is not None:

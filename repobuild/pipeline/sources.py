@@ -5,25 +5,29 @@ from collections.abc import Mapping, Sequence
 from repobuild.errors import HostileInputError, UsageError
 from repobuild.fetch import Location, Request
 from repobuild.model import Job, Lock, Mirror, Package, UrlPackage
+from repobuild.pipeline.session import Session
 
 URL = "url:"
 """Begins the name of the upstream that a package named by its URL has."""
+ADDED = "add:"
+"""Begins the name of the upstream that an added file has."""
 _URL_LIMIT = 4 << 30
 """Bytes of one file named by its URL."""
 
 
-def mirrors_of(job: Job, served: Mapping[str, str]) -> dict[str, tuple[Mirror, ...]]:
-    """Return the mirrors of every upstream, the one that served its root first."""
+def mirrors_of(session: Session, job: Job, served: Mapping[str, str]) -> dict[str, tuple[Mirror, ...]]:
+    """Return the mirrors of every upstream, the one that served its root first; added files have none."""
     found = {
-        each.name: tuple(sorted(each.mirrors, key=lambda mirror: mirror.url != served.get(each.name)))
+        each.name: tuple(sorted(session.mirrors(each), key=lambda mirror: mirror.url != served.get(each.name)))
         for each in job.upstreams
     }
-    return found | {URL + each.name: (url_mirror(each),) for each in job.url_packages}
+    found |= {URL + each.name: (url_mirror(each),) for each in job.url_packages}
+    return found | {ADDED + each.name: () for each in job.added}
 
 
-def requests_of(job: Job, chosen: Lock, served: Mapping[str, str]) -> list[Request]:
+def requests_of(session: Session, job: Job, chosen: Lock, served: Mapping[str, str]) -> list[Request]:
     """Return what to ask the fetcher for everything in a lock; the mirrors that `served` names come first."""
-    mirrors = mirrors_of(job, served)
+    mirrors = mirrors_of(session, job, served)
     found = []
     for choice in chosen.choices:
         package = choice.package

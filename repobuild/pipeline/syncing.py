@@ -10,11 +10,12 @@ from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, UsageError
 from repobuild.fetch import Request
 from repobuild.formats import FORMATS
-from repobuild.formats.protocol import ClientFacts, RepositoryFacts, Signer
-from repobuild.model import Job, Lock, Tree
+from repobuild.formats.protocol import ClientFacts, Objects, RepositoryFacts, Signer
+from repobuild.model import PACKAGE_KEYS, Job, Lock, Tree, Verify
 from repobuild.pipeline.locking import lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session
 from repobuild.pipeline.sources import requests_of
+from repobuild.progress import measured
 from repobuild.publish import Repository, make_file
 from repobuild.signing import keep_or_sign
 from repobuild.targets import parse_target
@@ -90,11 +91,12 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
         repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
     files = beside(session, locked.lock, _key_files(session, locked.lock.name))
-    requests = requests_of(job, locked.lock, locked.served)
+    requests = requests_of(session, job, locked.lock, locked.served)
     if settings.offline:
         _require_stored(session, requests)
     fetched = session.fetcher.fetch(requests, session.store, session.progress)
-    tree = make_tree(session, locked.lock, locked.text, repository)
+    _prove_packages(session, job, locked.lock)
+    tree = make_tree(session, locked.lock, locked.text, repository, session.store.path)
     repository.publish(tree, session.store, beside=files, now=settings.now, progress=session.progress)
     return Outcome(
         target=job.target.name,
@@ -144,19 +146,23 @@ def plan(session: Session, job: Job, path: Path) -> Plan:
     )
 
 
-def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository) -> Tree:
+def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects) -> Tree:
     """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6)."""
     target = parse_target(chosen.target)
-    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time)
+    extras = {kind: text.encode() for kind, text in chosen.extras}
+    package_keys = extras.pop(PACKAGE_KEYS, None)
+    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time, extras=extras)
     sign = _signer(session, repository, chosen)
-    metadata = FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, sign)
+    metadata = FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, sign, objects)
     keys = [make_file(name, data) for name, data in _key_files(session, chosen.name).items()]
+    if package_keys is not None:
+        keys.append(make_file(_package_keys_name(chosen.name), package_keys))
     return publish.make_tree(chosen, text, (*metadata, *keys))
 
 
 def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files that lie beside a repository: for clients, for nginx, and the public key when there is one."""
-    facts = client_facts(session, chosen.target, chosen.name, chosen.endpoint, is_signed=bool(keys))
+    facts = _facts_of(session, chosen, is_signed=bool(keys))
     prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
     served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
     nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
@@ -172,21 +178,47 @@ def published_key(repository: Repository, name: str) -> dict[str, bytes]:
     return {file: data for file, data in found.items() if data is not None}
 
 
-def client_facts(session: Session, target: str, name: str, endpoint: str, *, is_signed: bool) -> ClientFacts:
-    """Return what the clients' files of a repository say."""
+def client_facts(
+    session: Session, place: tuple[str, str], endpoint: str, *, is_signed: bool, has_package_keys: bool
+) -> ClientFacts:
+    """Return what the clients' files of a repository say; `place` is its target and name."""
+    target, name = place
     parts = session.parts(target, name)
     return ClientFacts(
         name=name,
         url="/".join((_without_default_port(endpoint), *parts)),
         folder=str(session.settings.home.absolute().joinpath(*parts)),
         is_signed=is_signed,
+        target=parse_target(target),
+        package_keys=(_package_keys_name(name),) if has_package_keys else (),
     )
+
+
+def has_package_keys(chosen: Lock | None) -> bool:
+    """Whether the repository of a lock holds the keys that signed all of its packages."""
+    return chosen is not None and any(kind == PACKAGE_KEYS for kind, _ in chosen.extras)
+
+
+def usage(session: Session, chosen: Lock) -> Mapping[str, str]:
+    """Return what to type on a machine to use the repository of a lock, by what it is for."""
+    is_signed = bool(published_key(session.repository(chosen.target, chosen.name), chosen.name))
+    facts = _facts_of(session, chosen, is_signed=is_signed)
+    return FORMATS[parse_target(chosen.target).family].usage(facts)
 
 
 def _key_files(session: Session, name: str) -> dict[str, bytes]:
     """Return our public key as it is published: binary for gpgv and apt, armoured for people and rpm."""
     key = session.settings.key
     return dict(zip(_key_names(name), (key.public_binary(), key.public_armored()), strict=True)) if key else {}
+
+
+def _facts_of(session: Session, chosen: Lock, *, is_signed: bool) -> ClientFacts:
+    place, has_keys = (chosen.target, chosen.name), has_package_keys(chosen)
+    return client_facts(session, place, chosen.endpoint, is_signed=is_signed, has_package_keys=has_keys)
+
+
+def _package_keys_name(name: str) -> str:
+    return f"{name}-packages.asc"
 
 
 def _key_names(name: str) -> tuple[str, str]:
@@ -235,6 +267,21 @@ def _refuse_to_drop_signature(session: Session, job: Job, repository: Repository
             f"the repository is signed, and the key that signs it is not here: {repository.path}",
             "name the key: --key FILE; or publish without a signature from now on: --force",
         )
+
+
+def _prove_packages(session: Session, job: Job, chosen: Lock) -> None:
+    """Prove the packages of those upstreams that sign them, each by its own signature.
+
+    Raises:
+        VerificationError: when one is not signed by its upstream's keys.
+    """
+    form = FORMATS[job.target.family]
+    signing = {each.name: each for each in job.upstreams if each.checks_packages and each.verify is not Verify.NONE}
+    packages = [each.package for each in chosen.choices if each.package.upstream in signing]
+    with measured(session.progress, "verify signatures", sum(each.size for each in packages)):
+        for each in packages:
+            form.prove_package(session.store.path(each.sha256), each, signing[each.upstream])
+            session.progress.advance(each.size)
 
 
 def _require_stored(session: Session, requests: list[Request]) -> None:

@@ -10,7 +10,7 @@ from repobuild.formats import FORMATS
 from repobuild.model import Lock, Target
 from repobuild.pipeline.locking import read_lock
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.syncing import client_facts, published_key
+from repobuild.pipeline.syncing import client_facts, has_package_keys, published_key
 from repobuild.publish import Repository
 from repobuild.store import Store
 from repobuild.targets import ALL_TARGETS
@@ -47,8 +47,10 @@ def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool
 
 def client_files(session: Session, target: Target, name: str, endpoint: str) -> dict[str, str]:
     """Return the files by which clients find a target's repository, by name."""
-    is_signed = session.settings.key is not None or bool(published_key(session.repository(target.name, name), name))
-    facts = client_facts(session, target.name, name, endpoint, is_signed=is_signed)
+    repository = session.repository(target.name, name)
+    is_signed = session.settings.key is not None or bool(published_key(repository, name))
+    has_keys = has_package_keys(_published(repository))
+    facts = client_facts(session, (target.name, name), endpoint, is_signed=is_signed, has_package_keys=has_keys)
     return {file: text.decode() for file, text in FORMATS[target.family].client_files(facts).items()}
 
 

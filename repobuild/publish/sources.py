@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO, Protocol
 
 from repobuild.durable import Folder, disk_errors
@@ -45,11 +46,22 @@ class PreviousGeneration:
         Raises:
             VerificationError: when the generation lacks it or it has changed.
         """
+        with located(self._folder, self._path(sha256)) as (within, old):
+            place_verified(within, old, sha256, (folder, name), mtime)
+
+    def path(self, sha256: str) -> Path:
+        """Return where a file of this generation is.
+
+        Raises:
+            VerificationError: when the generation lacks it.
+        """
+        return self._folder.path / self._path(sha256)
+
+    def _path(self, sha256: str) -> str:
         path = self._paths.get(sha256)
         if path is None:
             raise VerificationError(f"the previous generation has no file with this sha256: {sha256}")
-        with located(self._folder, path) as (within, old):
-            place_verified(within, old, sha256, (folder, name), mtime)
+        return path
 
     def reseal(self, digests: Iterable[str]) -> None:
         """Do nothing: a former generation is hashed whenever it is used."""

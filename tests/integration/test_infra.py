@@ -117,7 +117,7 @@ def test_apt_of_another_target_takes_all_wants(built: Built, tmp_path: Path, nam
     chosen = lock.read(path.read_bytes(), "test")
     target = parse_target(name)
     facts = RepositoryFacts(name="pigsty", target=target, time=chosen.time)
-    for file in FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, None):
+    for file in FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, None, Path):
         place = tmp_path / "repository" / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.content or b"")

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "repobuild"
 LAYERS = (
     {"errors"},
     {"model", "progress", "media"},
-    {"checked", "compression", "targets", "durable"},
+    {"checked", "compression", "markup", "targets", "durable"},
     {"record", "state", "signing"},
     {"store", "archive", "formats"},
     {
@@ -43,7 +43,7 @@ ONLY_IN = {
     "debian": {"formats"},
     "createrepo_c": {"formats"},
     "solv": {"formats"},
-    "yaml": {"manifest"},
+    "yaml": {"manifest", "formats"},
     "shutil": set(),
 }
 

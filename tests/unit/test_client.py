@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from repobuild.errors import UsageError
 from repobuild.formats.deb.client import client_files, key_path
 from repobuild.formats.protocol import ClientFacts
 from repobuild.signing import SigningKey
+from repobuild.targets import parse_target
 
 HOSTILE = [
     "", " ", "\n", "a\n", "\na", "a\nb", "a\r\nb", "a b", "a\tb", "a\0b", "a\x1bb", "a\x85b", "a\u2028b", "a]b", "a[b", "[", "]",
@@ -20,11 +22,17 @@ HOSTILE = [
     "http://h/pigsty#x", "http://h:0/pigsty", "http://h:99999/x", "http://h:80:80/x", "http:///x", "http://h/x y", "ftp://h/x",
     "file:/www/pigsty", "javascript:alert(1)", "http://[::1/x", "http://[evil]/x", "http://h /x", "http://h/pigsty/", "HTTP://h/x\n",
 ]  # fmt: skip
-SPEC = ClientFacts(name="pigsty", url="http://10.10.10.10/pigsty", folder="/www/pigsty", is_signed=False)
+SPEC = ClientFacts(
+    name="pigsty",
+    url="http://10.10.10.10/pigsty",
+    folder="/www/pigsty",
+    is_signed=False,
+    target=parse_target("d12.x86_64"),
+)
 
 
 def spec(**changes: object) -> ClientFacts:
-    values = {"name": SPEC.name, "url": SPEC.url, "folder": SPEC.folder, "is_signed": SPEC.is_signed} | changes
+    values = {field.name: getattr(SPEC, field.name) for field in fields(SPEC)} | changes
     return ClientFacts(**values)  # type: ignore[arg-type]
 
 

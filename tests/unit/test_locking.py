@@ -21,6 +21,8 @@ from repobuild.pipeline.sources import mirrors_of
 from repobuild.targets import parse_target
 
 QUICK = fetch.Settings(backoff_seconds=0.01, tries=2, requests=3, patience_seconds=1, answer_seconds=5)
+IDLE = Session(Settings(home=Path("/nowhere"), store=Path("/nowhere"), state=Path("/nowhere"), host=None, now=0))
+"""A run that asks nobody."""
 UNIVERSE = "nginx {version}   Depends: libc6\nlibc6 1   Essential: yes"
 
 
@@ -313,7 +315,7 @@ def test_the_path_in_a_lock_leads_to_the_file_again(path: str, house: House) -> 
     house.archive.files[unquote(path)] = content
     locked = house.run(job)
     package = next(choice.package for choice in locked.lock.choices if choice.package.name == "tool")
-    mirror = mirrors_of(job, {})[package.upstream][0]
+    mirror = mirrors_of(IDLE, job, {})[package.upstream][0]
 
     with fetch.Fetcher(QUICK) as fetcher:
         assert fetcher.get(mirror, package.path, 1 << 20) == content
@@ -376,5 +378,5 @@ def test_the_mirror_that_served_the_root_comes_first() -> None:
         options=Options(weak_dependencies=False), name="x", version="v", endpoint="", digest="",
     )  # fmt: skip
 
-    assert [each.url[7] for each in mirrors_of(job, {"base": "http://b.test"})["base"]] == ["b", "a", "c"]
-    assert mirrors_of(job, {})["base"] == mirrors
+    assert [each.url[7] for each in mirrors_of(IDLE, job, {"base": "http://b.test"})["base"]] == ["b", "a", "c"]
+    assert mirrors_of(IDLE, job, {})["base"] == mirrors

@@ -36,7 +36,7 @@ class NoCache:
 def loaded(folder: Path, name: str, text: str, *, suite: str = "", pin: int = 500) -> Loaded:
     path = folder / name
     path.write_text(text)
-    variant = Variant(path="", compression="", size=len(text), sha256=name)
+    variant = Variant(path="", compression="", size=len(text), digest=name)
     root = Root(
         origin="",
         suite=suite,
