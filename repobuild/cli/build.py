@@ -47,7 +47,7 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
 
 def sync_targets(
     run: Run, session: pipeline.Session, targets: Sequence[Target]
-) -> tuple[list[tuple[pipeline.Outcome, float]], list[tuple[str, RepobuildError]]]:
+) -> tuple[list[tuple["pipeline.Outcome", float]], list[tuple[str, RepobuildError]]]:
     """Sync one target after the other; return outcomes with their seconds, and failures.
 
     A failure is reported at once, and does not stop the others.
@@ -71,7 +71,7 @@ def failed_json(failures: Sequence[tuple[str, RepobuildError]]) -> dict[str, obj
     return {name: {"error": error.message, "hint": error.hint, "exit": error.exit_code} for name, error in failures}
 
 
-def _outcome_json(outcome: pipeline.Outcome, seconds: float) -> dict[str, object]:
+def _outcome_json(outcome: "pipeline.Outcome", seconds: float) -> dict[str, object]:
     names = ("target", "path", "is_changed", "downloaded", "fetched", "reused", "mirrors", "notes")
     return {
         **fields(outcome, names),
@@ -96,7 +96,7 @@ def _payload_size(lock: Lock) -> int:
     return sum(each.package.size for each in lock.choices) + sum(each.size for each in lock.assets)
 
 
-def _report(session: pipeline.Session, outcomes: Sequence[tuple[pipeline.Outcome, float]]) -> None:
+def _report(session: pipeline.Session, outcomes: Sequence[tuple["pipeline.Outcome", float]]) -> None:
     if not outcomes:
         return
     header = ("target", "packages", "size", "downloaded", "reused", "missing", "seconds", "")
@@ -123,7 +123,7 @@ def _report(session: pipeline.Session, outcomes: Sequence[tuple[pipeline.Outcome
         steps(pipeline.usage(session, outcome.lock))
 
 
-def _report_details(outcome: pipeline.Outcome) -> None:
+def _report_details(outcome: "pipeline.Outcome") -> None:
     for mirror, count in outcome.mirrors.items():
         err(f"{outcome.target}: {count} files from {mirror}")
     for note in outcome.notes:

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from repobuild import fetch, host, manifest
+from repobuild import fetch, host, manifest, pipeline
 from repobuild.cli.console import Voice, err
 from repobuild.durable import Folder
 from repobuild.errors import UsageError
 from repobuild.model import Job, Mirror, Target
-from repobuild.pipeline import Session, Settings, add_files
+from repobuild.pipeline import Session, Settings
 from repobuild.signing import SigningKey
 from repobuild.targets import parse_target
 
@@ -109,12 +109,14 @@ class Run:
             host_mirrors=self.host_mirrors,
             allow_unverified=frozenset(self.allow_unverified),
         )
-        return add_files(session, job, self.add) if self.add else job
+        return pipeline.add_files(session, job, self.add) if self.add else job
 
     @cached_property
     def host_mirrors(self) -> tuple[Mirror, ...]:
         """What this machine's own package manager is configured with."""
-        return host.apt_mirrors(progress=self.voice) if (self.region or "auto") in {"auto", "host"} else ()
+        is_told_apart = any(each.origin is not None for each in self.manifest.upstreams)
+        is_asked = self.region == "host" or (self.region in {None, "auto"} and is_told_apart)
+        return host.apt_mirrors(progress=self.voice) if is_asked else ()
 
     def lock_path(self, target: Target) -> Path:
         """Return where a target's lock is: `--lock`, beside the manifest where that folder is ours, else the state."""

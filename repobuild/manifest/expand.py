@@ -78,4 +78,5 @@ def _fault(want: str, target: Target) -> str:
         return ""
     if "$v" in want or "${pg_version}" in want:
         return f"expected `pg_version` to say a version for {target}, got none; {want[:80]} asks for it"
-    return f"expected a package name, glob, name=version, name:arch, name/suite, name.arch or @group, got {redacted(want)}"
+    forms = "a package name, glob, name=version, name:arch, name/suite, name.arch or @group"
+    return f"expected {forms}, got {redacted(want)}"

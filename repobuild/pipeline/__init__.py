@@ -15,13 +15,13 @@ upkeep    the store's garbage, clients' files, files the operator asks for
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from repobuild.pipeline.adding import add_files
 from repobuild.pipeline.locking import Locked, lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session, Settings
-from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync, usage
 
 if TYPE_CHECKING:
+    from repobuild.pipeline.adding import add_files
     from repobuild.pipeline.shipping import Installed, bundle, check, check_bundle, install, rollback
+    from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync, usage
     from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
 
 __all__ = [
@@ -52,13 +52,15 @@ __all__ = [
 ]
 
 _LATER = {
+    "adding": ("add_files",),
+    "syncing": ("Outcome", "Plan", "is_pending", "plan", "sync", "usage"),
     "shipping": ("Installed", "bundle", "check", "check_bundle", "install", "rollback"),
     "upkeep": ("Collected", "client_files", "collect", "write_secret", "write_text"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load what only some commands need when it is first asked for: `sync` and `plan` do not wait for it."""
+    """Load what only some commands need when it is first asked for, so that the others do not wait for it."""
     for part, names in _LATER.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{part}"), name)
