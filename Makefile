@@ -49,8 +49,8 @@ bench: $(VENV)/tested            ## Measure against the peers; fails when a figu
 	scripts/setup bench $(VENV)
 	$(PYTHON) scripts/bench.py $(ARGS)
 
-oracle: $(VENV)/tested           ## 200 random manifests against real apt
-	REPOBUILD_ORACLE=200 $(PYTEST) -q tests/integration/test_apt_oracle.py
+oracle: $(VENV)/tested           ## 200 random manifests against real apt, 24,000 jobs against real dnf
+	REPOBUILD_ORACLE=200 $(PYTEST) -q -s tests/integration/test_apt_oracle.py tests/integration/test_dnf_oracle.py
 
 crash: $(VENV)/tested            ## Every crash point, not a sample
 	REPOBUILD_CRASH=full $(PYTEST) -q tests/integration/test_crash.py

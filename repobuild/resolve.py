@@ -47,7 +47,7 @@ def resolve(universe: Universe[C], groups: Sequence[Sequence[str]], *, skip_miss
     if fatal and not skip_missing:
         lines = [f"{each.want}: {each.reason}" for each in fatal]
         raise UnresolvableError(
-            "cannot be installed, even alone: " + "; ".join(lines),
+            "\n  ".join(("cannot be installed, even alone:", *lines)),
             "mend the manifest, or go on without: --skip-missing",
         )
     solutions = [universe.solve([want.candidate for want in each]) for each in sets]

@@ -32,7 +32,8 @@ class Seen:
     signature: str
     """sha256 of its detached signature, "" when signed inline or not at all."""
     indexes: tuple[str, ...] = ()
-    """sha256 of the open texts of its indexes, objects in the store."""
+    """Digests of its indexes: sha256 of the open texts, objects in the store; where the root does not give it, also as
+    they are transported."""
 
 
 class Memory:

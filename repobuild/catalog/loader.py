@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -222,18 +223,28 @@ class Loader:
         return f"age {origin} {self._upstream.suite} {keys or self._upstream.name}"
 
     def _remember(self, believed: _Believed, loaded: Loaded) -> None:
-        indexes = tuple(index.sha256 for index in loaded.root.indexes)
+        indexes = tuple(index.sha256 for index in loaded.root.indexes) + _unpinned(believed.root.indexes)
         seen = Seen(believed.root.date, believed.sha256, believed.signature, indexes)
         keep = self._means.memory.force if self._means.limits.allow_older else self._means.memory.put
         keep(self._age_key(believed), seen)
         keep(self._last, seen)
+
+    def _remember_later(self, *digests: str) -> None:
+        """Remember more of what the root believed last needs, so that it stays in the store."""
+        seen = self._means.memory.get(self._last)
+        if seen is not None and not set(digests) <= set(seen.indexes):
+            indexes = tuple(dict.fromkeys((*seen.indexes, *digests)))
+            self._means.memory.put(self._last, replace(seen, indexes=indexes))
+            self._means.memory.save()
 
     def _loaded(self, believed: _Believed, mirror: Mirror | None) -> Loaded:
         indexes = tuple(self._present(mirror, index) for index in believed.root.indexes)
         texts = tuple(self._means.store.path(index.sha256) for index in indexes)
 
         def open_later(index: IndexFile) -> Path:
-            return self._means.store.path(self._present(mirror, index).sha256)
+            present = self._present(mirror, index)
+            self._remember_later(present.sha256, *_unpinned((index,)))
+            return self._means.store.path(present.sha256)
 
         return Loaded(self._upstream, replace(believed.root, indexes=indexes), texts, open_later)
 
@@ -294,6 +305,11 @@ class Loader:
 def pin_of(upstream: Upstream, form: Format) -> RootPin:
     """Return the pin of an upstream that was skipped."""
     return RootPin(name=upstream.name, path=form.path(upstream), sha256="", date=0, signer="", verify=upstream.verify)
+
+
+def _unpinned(indexes: Iterable[IndexFile]) -> tuple[str, ...]:
+    """Return the digests under which it is kept what the text of a file is, where its root does not say it."""
+    return tuple(variant.digest for index in indexes if not index.sha256 for variant in index.variants)
 
 
 def _open_key(variant: Variant) -> str:

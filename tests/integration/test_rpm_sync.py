@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -314,3 +315,24 @@ def test_a_group_is_a_want_and_is_passed_on_as_far_as_it_is_published(site: Site
     assert "other" not in listed.stdout.lower()
     assert installed.returncode == 0, installed.stderr
     assert dnf.installed() == {"tool-1.0-1.el9.noarch"}
+
+
+def test_what_only_some_runs_need_survives_gc_and_serves_offline(site: Site) -> None:
+    site.archive.publish([*PACKAGES, Rpm("words", "1.0", {"files": ["/usr/share/dict/words"]})])
+    site.describe("/usr/share/dict/words")
+
+    locked = site.run("lock", "el9.x86_64")
+    collected = site.run("gc")
+    again = site.run("lock", "el9.x86_64", "--update", "--offline")
+
+    assert (locked.returncode, collected.returncode, again.returncode) == (0, 0, 0), locked.stderr + again.stderr
+
+
+def test_a_wrong_digest_of_the_open_text_is_overlooked_as_dnf_does(site: Site) -> None:
+    text = site.archive.root.read_text()
+    wrong = re.sub(r'(<open-checksum type="sha256">)[0-9a-f]{64}', rf"\g<1>{'0' * 64}", text)
+    site.archive.root.write_text(wrong)
+    site.describe(verify="none")
+
+    assert site.run("sync", "el9.x86_64").returncode == 0
+    assert wrong != text

@@ -67,17 +67,13 @@ def _index(record: Element, kind: str, what: str) -> IndexFile:
     algorithm, digest = _digest(record, "checksum", what)
     href, compression = _location(record, what)
     size = _number(record, "size", what, _MAX_FILE) or _MAX_FILE
-    if compression:
-        open_size = _number(record, "open-size", what, _MAX_OPEN)
-        is_said = record.find("open-checksum") is not None
-        known, text_digest = _digest(record, "open-checksum", what) if is_said else ("", "")
-    else:
-        open_size, known, text_digest = _number(record, "size", what, _MAX_FILE), algorithm, digest
-    is_pinned = known == "sha256" and open_size is not None
+    # The digest of the open text is left alone: the other one proves the file, dnf looks at no more, and there are
+    # upstreams that give a wrong one.
+    limit = _number(record, "open-size" if compression else "size", what, _MAX_OPEN)
     return IndexFile(
         variants=(Variant(path=quote(href), compression=compression, size=size, digest=digest, algorithm=algorithm),),
-        size=_MAX_OPEN if open_size is None else open_size,
-        sha256=text_digest if is_pinned else "",
+        size=_MAX_OPEN if limit is None else limit,
+        sha256=digest if not compression and algorithm == "sha256" and limit is not None else "",
         kind=kind,
     )
 
