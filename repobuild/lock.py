@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
-from repobuild.model import Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
+from repobuild.model import PACKAGE_KEYS, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
 from repobuild.record import sha256_of
 
 FORMAT = 1
 LIMIT = 64 << 20
 """Bytes of a lock."""
+_EXTRAS = frozenset({"group", "modules", "updateinfo", PACKAGE_KEYS})
 _DIGITS = frozenset("0123456789abcdef")
 
 
@@ -179,8 +180,8 @@ class _Fields:
             raise ValueError(f"{key}: expected a sha256, got {value[:70]!r}")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._fields[key]
+    def texts(self, key: str, *, may_be_absent: bool = False) -> tuple[str, ...]:
+        value = self._fields.get(key, []) if may_be_absent else self._fields[key]
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise TypeError(f"{key}: expected a list of texts")
         return tuple(map(_encodable, value))
@@ -197,8 +198,14 @@ class _Fields:
             raise TypeError(f"{key}: expected a list")
         return tuple(_Fields({key: each}).texts(key) for each in value)
 
-    def items(self) -> tuple[tuple[str, str], ...]:
-        return tuple((_encodable(key), self.text(key)) for key in sorted(self._fields))
+    def extras(self, key: str) -> tuple[tuple[str, str], ...]:
+        if key not in self._fields:
+            return ()
+        inner = self.inner(key)
+        unknown = sorted(set(inner._fields) - _EXTRAS)
+        if unknown:
+            raise ValueError(f"{key}: expected some of {', '.join(sorted(_EXTRAS))}, got {unknown[0][:40]!r}")
+        return tuple((kind, inner.text(kind)) for kind in sorted(inner._fields))
 
     def inner(self, key: str) -> "_Fields":
         return _Fields(self._fields[key])
@@ -226,7 +233,7 @@ def _lock(fields: _Fields) -> Lock:
         ),
         sets=fields.rows("sets"),
         options=_options(fields.inner("options")),
-        extras=fields.inner("extras").items(),
+        extras=fields.extras("extras"),
         assets=fields.each(
             "assets",
             lambda each: Asset(
@@ -244,8 +251,8 @@ def _lock(fields: _Fields) -> Lock:
 def _options(fields: _Fields) -> Options:
     return Options(
         weak_dependencies=fields.flag("weak_dependencies"),
-        module_streams=fields.texts("module_streams"),
-        pass_on=fields.texts("pass_on"),
+        module_streams=fields.texts("module_streams", may_be_absent=True),
+        pass_on=fields.texts("pass_on", may_be_absent=True),
     )
 
 

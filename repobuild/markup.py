@@ -41,7 +41,7 @@ class _Reader:
         parser.StartDoctypeDeclHandler = self._refuse
         try:
             parser.Parse(content, True)
-        except expat.ExpatError as error:
+        except (expat.ExpatError, ValueError, LookupError) as error:  # the latter: encodings that nobody knows
             raise HostileInputError(f"not well-formed XML: {self._what}: {error}") from error
         return self._builder.close()
 

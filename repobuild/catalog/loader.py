@@ -219,8 +219,9 @@ class Loader:
     def _age_key(self, believed: _Believed) -> str:
         """Name what must not go back in time: by the keys believed, since a mirror chooses which signature is first."""
         keys = hashlib.sha256(" ".join(sorted(believed.keys)).encode()).hexdigest()[:16] if believed.keys else ""
-        origin = believed.root.origin or self._format.path(self._upstream) or self._upstream.name
-        return f"age {origin} {self._upstream.suite} {keys or self._upstream.name}"
+        if not believed.root.origin:
+            return f"age {self._target.name} {self._upstream.name} {self._format.path(self._upstream)} {keys}"
+        return f"age {believed.root.origin} {self._upstream.suite} {keys or self._upstream.name}"
 
     def _remember(self, believed: _Believed, loaded: Loaded) -> None:
         indexes = tuple(index.sha256 for index in loaded.root.indexes) + _unpinned(believed.root.indexes)

@@ -173,6 +173,9 @@ class Format(Protocol):
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a package file; HostileInputError when it is none."""
 
+    def want_for(self, package: Package) -> str:
+        """Return the want that stands for exactly this package."""
+
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
         """Prove a package by its own signature, as `verify: packages` asks; VerificationError when that fails."""
 

@@ -58,6 +58,11 @@ class UpstreamEntry:
         """Whether the entry is for this target, whatever its module."""
         return target.major in self.releases and target.arch in self.arches
 
+    @property
+    def _checks_packages(self) -> bool:
+        """Whether packages are proven by their signatures; `verify: none` without keys cannot and does not want to."""
+        return self.verify is Verify.PACKAGES or (self.meta.gpgcheck and bool(self.keys))
+
     def locate(self, region: str, target: Target, values: Mapping[str, str]) -> Location:
         """Return where the entry is in a region; ValueError says what is wrong with its URLs."""
         lines = self.baseurl.get(region) or self.baseurl.get(DEFAULT, ())
@@ -89,7 +94,7 @@ class UpstreamEntry:
             exclude=self.meta.exclude,
             include=self.meta.include,
             module_hotfixes=self.meta.module_hotfixes,
-            checks_packages=self.verify is Verify.PACKAGES or self.meta.gpgcheck,
+            checks_packages=self._checks_packages and self.name not in allow_unverified,
         )
 
     def written(self, target: Target, values: Mapping[str, str]) -> Mapping[str, object]:

@@ -114,6 +114,8 @@ def _check_locations(fields: Fields, entry: UpstreamEntry, admin_ip: str) -> Non
                 source.report(regions[region].node.line, regions[region].path, str(error))
         if "meta" in fields.given:
             _check_meta(fields.given["meta"], entry, target, values)
+        if entry.origin is not None and not family(target).has_suites:
+            fields.given["origin"].wrong(f"an entry without it, since no root of {target.family} states an origin")
         if entry.verify is Verify.PACKAGES and not family(target).signs_packages:
             fields.given["verify"].wrong(f"root or none, since {target.family} packages carry no signatures")
 

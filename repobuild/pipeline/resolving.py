@@ -46,7 +46,7 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         progress=session.progress,
     )
     loaded = catalog.load(job, means, extra)
-    groups = (*job.groups, tuple(f"{each.name}={each.version}" for each in packages))
+    groups = (*job.groups, tuple(map(FORMATS[job.target.family].want_for, packages)))
     resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
     unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
     unverified += [ADDED + each.name for each in job.added]
@@ -73,7 +73,8 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
 
 def _extras(job: Job, loaded: catalog.Catalog, packages: Sequence[Package]) -> tuple[tuple[str, str], ...]:
     """Return what is passed on of the upstreams, and the packages' keys where every package is signed."""
-    found = FORMATS[job.target.family].extras(loaded.loaded, packages, job.options.pass_on)
+    proven = [each for each in loaded.loaded if each.upstream.verify is not Verify.PACKAGES]  # the rest is hearsay
+    found = FORMATS[job.target.family].extras(proven, packages, job.options.pass_on)
     texts = {kind: text.decode("utf-8", "replace") for kind, text in found.items()}
     used = {each.upstream for each in packages}
     signing = [each for each in job.upstreams if each.checks_packages and each.name in used]

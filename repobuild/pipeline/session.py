@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from repobuild import fetch
+from repobuild.errors import UnreachableError
 from repobuild.model import Mirror, Target, Upstream
 from repobuild.progress import SILENT, Progress
 from repobuild.publish import Repository
@@ -52,7 +53,7 @@ class Session:
         self.settings = settings
         self.progress = progress
         self._open = ExitStack()
-        self._listed: dict[str, tuple[Mirror, ...]] = {}
+        self._listed: dict[Upstream, tuple[Mirror, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -81,11 +82,15 @@ class Session:
         """Return an upstream's mirrors; those that only its lists name once the network may be asked."""
         if not upstream.mirror_lists or self.settings.offline:
             return upstream.mirrors
-        if upstream.name not in self._listed:
+        if upstream not in self._listed:
             from repobuild import catalog  # noqa: PLC0415 -- few upstreams have lists
 
-            self._listed[upstream.name] = catalog.expand(upstream, self.fetcher.get).mirrors
-        return self._listed[upstream.name]
+            try:
+                self._listed[upstream] = catalog.expand(upstream, self.fetcher.get).mirrors
+            except UnreachableError as error:
+                self.progress.note(error.message)
+                self._listed[upstream] = upstream.mirrors
+        return self._listed[upstream]
 
     def parts(self, target: str, name: str) -> tuple[str, ...]:
         """Return the path of a target's repository below the home (design.md, rulings: places)."""

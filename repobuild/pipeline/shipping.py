@@ -109,7 +109,7 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
     now = lock.read(current.lock_text, str(repository.path)) if current.lock_text else None
     former = lock.read(previous.lock_text, f"the previous generation of {repository.path}")
     chosen = replace(former, time=max(former.time, now.time if now else 0) + 1)
-    if session.settings.key is None and b"  InRelease\n" in current.marker:
+    if session.settings.key is None and published_key(repository, name):
         raise UsageError(
             "the repository is signed, and a rollback has to be signed anew with the same key",
             "name the key: --key FILE",

@@ -17,12 +17,15 @@ _URL_LIMIT = 4 << 30
 
 def mirrors_of(session: Session, job: Job, served: Mapping[str, str]) -> dict[str, tuple[Mirror, ...]]:
     """Return the mirrors of every upstream, the one that served its root first; added files have none."""
-    found = {
-        each.name: tuple(sorted(session.mirrors(each), key=lambda mirror: mirror.url != served.get(each.name)))
-        for each in job.upstreams
-    }
+    found = {each.name: _mirrors(session.mirrors(each), served.get(each.name)) for each in job.upstreams}
     found |= {URL + each.name: (url_mirror(each),) for each in job.url_packages}
     return found | {ADDED + each.name: () for each in job.added}
+
+
+def _mirrors(mirrors: Sequence[Mirror], served: str | None) -> tuple[Mirror, ...]:
+    first = [Mirror(served)] if served is not None and served.startswith("http") else []
+    known = [each for each in mirrors if each.url == served]
+    return (*(known or first), *(each for each in mirrors if each.url != served))
 
 
 def requests_of(session: Session, job: Job, chosen: Lock, served: Mapping[str, str]) -> list[Request]:

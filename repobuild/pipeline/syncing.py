@@ -11,12 +11,13 @@ from repobuild.errors import HostileInputError, UsageError
 from repobuild.fetch import Request
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import ClientFacts, Objects, RepositoryFacts, Signer
-from repobuild.model import PACKAGE_KEYS, Job, Lock, Tree, Verify
+from repobuild.model import PACKAGE_KEYS, Job, Lock, Tree
 from repobuild.pipeline.locking import lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session
 from repobuild.pipeline.sources import requests_of
 from repobuild.progress import measured
 from repobuild.publish import Repository, make_file
+from repobuild.record import parts_of
 from repobuild.signing import keep_or_sign
 from repobuild.targets import parse_target
 
@@ -85,9 +86,9 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False)
     _refuse_to_drop_signature(session, job, repository)
     locked = lock_job(session, job, path, served)
-    write_lock(path, locked.text)
     is_as_locked = served == locked.lock and not settings.force and not _is_to_sign(session, repository, job.name)
     if served is not None and is_as_locked and repository.is_intact(session.progress):
+        write_lock(path, locked.text)
         repository.write_beside(beside(session, served, published_key(repository, served.name)))
         return Outcome(target=job.target.name, path=repository.path, lock=served, is_changed=False, notes=locked.notes)
     files = beside(session, locked.lock, _key_files(session, locked.lock.name))
@@ -96,6 +97,7 @@ def sync(session: Session, job: Job, path: Path) -> Outcome:
         _require_stored(session, requests)
     fetched = session.fetcher.fetch(requests, session.store, session.progress)
     _prove_packages(session, job, locked.lock)
+    write_lock(path, locked.text)  # not before: a lock of what is refused would have to be moved by hand
     tree = make_tree(session, locked.lock, locked.text, repository, session.store.path)
     repository.publish(tree, session.store, beside=files, now=settings.now, progress=session.progress)
     return Outcome(
@@ -276,7 +278,7 @@ def _prove_packages(session: Session, job: Job, chosen: Lock) -> None:
         VerificationError: when one is not signed by its upstream's keys.
     """
     form = FORMATS[job.target.family]
-    signing = {each.name: each for each in job.upstreams if each.checks_packages and each.verify is not Verify.NONE}
+    signing = {each.name: each for each in job.upstreams if each.checks_packages}
     packages = [each.package for each in chosen.choices if each.package.upstream in signing]
     with measured(session.progress, "verify signatures", sum(each.size for each in packages)):
         for each in packages:
@@ -316,4 +318,13 @@ def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | 
         return None, None
     with Folder.open(repository.path) as folder:
         form = FORMATS[parse_target(chosen.target).family]
-        return form.existing_signatures(lambda name: folder.read(name, _SIGNATURE_LIMIT))
+        return form.existing_signatures(lambda path: _read_within(folder, path))
+
+
+def _read_within(root: Folder, path: str) -> bytes | None:
+    """Return a file of a repository, None when it is not there."""
+    *above, name = parts_of(path)
+    if not all(root.stat(part) is not None for part in above[:1]):
+        return None
+    with root.descend(above) as folder:
+        return folder.read(name, _SIGNATURE_LIMIT)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -336,3 +337,133 @@ def test_a_wrong_digest_of_the_open_text_is_overlooked_as_dnf_does(site: Site) -
 
     assert site.run("sync", "el9.x86_64").returncode == 0
     assert wrong != text
+
+
+def test_a_signed_repository_is_signed_again_and_rolled_back_with_its_key_only(site: Site) -> None:
+    assert site.run("key", "new", "--name", "ours").returncode == 0
+    assert site.run("sync", "el9.x86_64").returncode == 0
+    site.archive.publish([*PACKAGES, Rpm("lib", "2.0", SIGNED)])
+
+    updated = site.run("sync", "el9.x86_64", "--update")
+    signature = (site.repository() / "repodata/repomd.xml.asc").read_bytes()
+    (site.root / "config/repobuild/signing-key.asc").rename(site.root / "key.asc")
+    without = site.run("rollback", "el9.x86_64")
+    kept = (site.repository() / "repodata/repomd.xml.asc").read_bytes()
+    back = site.run("rollback", "el9.x86_64", "--key", str(site.root / "key.asc"))
+
+    assert updated.returncode == 0, updated.stderr
+    assert without.returncode == 2
+    assert kept == signature
+    assert back.returncode == 0, back.stderr
+    assert names(site.repository()) == CLOSURE
+    assert (site.repository() / "repodata/repomd.xml.asc").read_bytes() != signature
+
+
+def test_upstreams_of_one_key_are_each_remembered_for_themselves(site: Site) -> None:
+    older = RpmArchive(site.root / "older")
+    older.time -= 10_000
+    older.publish([Rpm("extra", "1.0", {"sign": SIGNED["sign"]})])
+    with served(older.folder) as url:
+        upstreams = [site.archive.upstream(site.url, site.manifest.parent)]
+        upstreams.append({**older.upstream(url, site.manifest.parent), "name": "older"})
+        write_manifest(site.manifest, upstreams, ["app", "extra"])
+        first = site.run("sync", "el9.x86_64")
+        older.publish([Rpm("extra", "2.0", {"sign": SIGNED["sign"]})])
+        second = site.run("sync", "el9.x86_64", "el8.x86_64", "--update")
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "older than" not in first.stderr + second.stderr
+    assert "extra-2.0-1.el9.x86_64.rpm" in names(site.repository())
+
+
+def metalink(url: str, root: Path) -> str:
+    return f"""<metalink><files><file name="repomd.xml"><verification>
+    <hash type="sha256">{hashlib.sha256(root.read_bytes()).hexdigest()}</hash></verification>
+    <resources><url preference="1">{url}/repodata/repomd.xml</url></resources></file></files></metalink>"""
+
+
+def without_baseurl(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("  baseurl: {}\n", ""))
+
+
+def test_each_target_has_the_mirrors_of_its_own_list(site: Site) -> None:
+    other = RpmArchive(site.root / "other")
+    other.publish([Rpm("app", "5.0", SIGNED)])
+    with served(other.folder) as url:
+        (site.archive.folder / "list-9").write_text(metalink(site.url, site.archive.root))
+        (site.archive.folder / "list-8").write_text(metalink(url, other.root))
+        site.describe(baseurl={}, meta={"metalink": f"{site.url}/list-$releasever"})
+        without_baseurl(site.manifest)
+        result = site.run("sync", "el9.x86_64", "el8.x86_64")
+
+    assert result.returncode == 0, result.stderr
+    assert names(site.repository("el8.x86_64")) == {"app-5.0-1.el9.x86_64.rpm"}
+
+
+def test_a_dead_list_of_mirrors_is_skipped_where_that_is_allowed_and_never_asked_in_vain(site: Site) -> None:
+    dead = {**site.archive.upstream("", site.manifest.parent), "name": "dead", "skip_if_unavailable": True}
+    dead |= {"baseurl": {}, "meta": {"mirrorlist": f"{site.url}/nothing-here"}}
+    write_manifest(site.manifest, [site.archive.upstream(site.url, site.manifest.parent), dead], ["app"])
+    without_baseurl(site.manifest)
+
+    result = site.run("sync", "el9.x86_64")
+
+    assert result.returncode == 0, result.stderr
+    assert "dead: skipped" in result.stderr
+
+
+def test_hearsay_is_not_passed_on(site: Site) -> None:
+    (site.root / "comps.xml").write_text(COMPS)
+    site.archive.publish(PACKAGES, is_signed=False, more=["--groupfile", str(site.root / "comps.xml")])
+    upstream = site.archive.upstream(site.url, site.manifest.parent, signed_by="packager.asc", verify="packages")
+    write_manifest(site.manifest, [upstream], ["app"], pass_on=["group"])
+
+    result = site.run("sync", "el9.x86_64")
+
+    assert result.returncode == 0, result.stderr
+    assert "group" not in (site.repository() / "repodata/repomd.xml").read_text()
+
+
+@pytest.mark.parametrize("words", [(), ("--allow-unverified", "rpms")])
+def test_who_accepts_an_upstream_unverified_is_taken_at_his_word(site: Site, words: tuple[str, ...]) -> None:
+    site.archive.publish(PACKAGES, is_signed=False)
+    site.describe(signed_by=[], verify="root" if words else "none", meta={"gpgcheck": 1, "repo_gpgcheck": 1})
+
+    result = site.run("sync", "el9.x86_64", *words)
+
+    assert result.returncode == 0, result.stderr
+    assert "gpgcheck = 0" in (site.repository().parent / "pigsty.repo").read_text()
+
+
+def test_a_refused_update_leaves_the_lock_where_it_was(site: Site) -> None:
+    site.describe(signed_by=["root.gpg", "packager.asc"], meta={"gpgcheck": 1, "repo_gpgcheck": 1})
+    assert site.run("sync", "el9.x86_64").returncode == 0
+    site.archive.publish([*PACKAGES, Rpm("lib", "3.0")])
+
+    refusal = site.run("sync", "el9.x86_64", "--update")
+    plain = site.run("sync", "el9.x86_64")
+
+    assert refusal.returncode == 3
+    assert "lib-3.0" in refusal.stderr
+    assert plain.returncode == 0, plain.stderr
+    assert names(site.repository()) == CLOSURE
+
+
+def test_added_files_of_another_architecture_or_family_are_left_out(site: Site) -> None:
+    folder = site.root / "mine"
+    rpms.build(folder, "extra", "3.0", arch="aarch64")
+    none = site.run("sync", "el9.x86_64", "--add", str(folder))
+    rpms.build(folder, "extra", "3.0", arch="x86_64")
+    rpms.build(folder, "extra", "3.0", arch="i686")
+    both = site.run("sync", "el9.x86_64", "--add", str(folder), "--json")
+    Path(os.fsdecode(bytes(folder) + b"/\xff.rpm")).write_bytes(b"")
+    odd = site.run("sync", "el9.x86_64", "--add", str(folder))
+
+    assert none.returncode == 0, none.stderr
+    assert "nothing to add" in none.stderr
+    assert both.returncode == 0, both.stderr
+    [target] = json.loads(both.stdout)["targets"]
+    assert target["unverified"] == ["add:extra-3.0-1.el9.i686.rpm", "add:extra-3.0-1.el9.x86_64.rpm"]
+    assert names(site.repository()) == CLOSURE | {"extra-3.0-1.el9.i686.rpm", "extra-3.0-1.el9.x86_64.rpm"}
+    assert odd.returncode == 3
+    assert "a bug" not in odd.stderr

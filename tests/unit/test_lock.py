@@ -218,7 +218,14 @@ HOSTILE: dict[str, bytes] = {
     "a time without end": edited(lambda fields: fields.update(time=float("inf"))),
     "options as a list": edited(lambda fields: fields.update(options=[])),
     "an option as text": edited(lambda fields: fields["options"].update(weak_dependencies="yes")),
-    **{f"a key gone: {key}": edited(lambda fields, key=key: fields.pop(key)) for key in json.loads(lock.write(example()))},
+    **{
+        f"a key gone: {key}": edited(lambda fields, key=key: fields.pop(key))
+        for key in json.loads(lock.write(example())) if key != "extras"
+    },
+    "an extra that would stand for our own index": edited(lambda fields: fields.update(extras={"primary": "<evil/>"})),
+    "an extra that nobody knows": edited(lambda fields: fields.update(extras={"../x": ""})),
+    "an extra as a list": edited(lambda fields: fields.update(extras={"modules": ["x"]})),
+    "extras as a list": edited(lambda fields: fields.update(extras=[])),
     **{f"a file name: {name!r:.20}": within("packages", filename=name) for name in NAMES},
     **{f"an asset: {name!r:.20}": within("assets", name=name) for name in NAMES},
     **{f"a folder: {name!r:.20}": edited(lambda fields, name=name: fields.update(name=name)) for name in NAMES},
@@ -249,3 +256,10 @@ def test_a_damaged_lock_is_read_or_refused(place: int, noise: bytes) -> None:
     text = lock.write(example())
     with suppress(HostileInputError):
         lock.read(text[:place] + noise + text[place + len(noise) :], "a lock")
+
+
+def test_a_lock_from_before_there_were_extras_is_read() -> None:
+    fields = json.loads(lock.write(example()))
+    del fields["extras"], fields["options"]["module_streams"], fields["options"]["pass_on"]
+
+    assert lock.read(json.dumps(fields).encode(), "old") == example()

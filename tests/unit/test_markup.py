@@ -24,6 +24,8 @@ def test_tags_and_attributes_are_read_without_their_namespaces() -> None:
         (b"", "not well-formed"),
         (b"\0\1\2", "not well-formed"),
         (b"<a>&undefined;</a>", "not well-formed"),
+        (b'<?xml version="1.0" encoding="nobody-knows"?><a/>', "not well-formed"),
+        (b'<?xml version="1.0" encoding="utf-7"?><a/>', "not well-formed"),
         (b"<a>" * 40 + b"</a>" * 40, "levels"),
         (b"<r>" + b"<a/>" * 100_001 + b"</r>", "elements"),
         (b"<a>" + b"x" * (1 << 20) + b"x</a>", "characters of text"),

@@ -47,6 +47,16 @@ def test_what_only_some_runs_need_comes_later_and_what_none_needs_never() -> Non
     assert [each.kind for each in root.later] == ["filelists", "group", "updateinfo"]
 
 
+@pytest.mark.parametrize(("old", "new"), [("primary.xml.gz", "updateinfo.xml.bz2"), ('"sha256"', '"sha1"')])
+def test_an_index_that_only_some_runs_need_is_no_reason_to_refuse_the_rest(old: str, new: str) -> None:
+    odd = RECORD.replace(old, new).replace('"primary"', '"updateinfo"')
+
+    root = repomd.read(text(RECORD, odd), UPSTREAM)
+
+    assert [each.kind for each in root.indexes] == ["primary"]
+    assert root.later == ()
+
+
 def test_the_digest_of_an_open_file_is_that_of_its_text() -> None:
     record = RECORD.replace("primary.xml.gz", "primary.xml")
 

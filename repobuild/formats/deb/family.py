@@ -55,6 +55,10 @@ class DebFormat:
 
         return package.from_file(path, upstream=upstream, url_path=url_path)
 
+    def want_for(self, package: Package) -> str:
+        """Return `name=version`."""
+        return f"{package.name}={package.version}"
+
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:  # noqa: ARG002 -- see below
         """Refuse: Debian's packages carry no signatures of their own."""
         raise VerificationError(f"a .deb cannot be proven by itself: {package.filename}")

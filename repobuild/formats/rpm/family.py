@@ -58,6 +58,10 @@ class RpmFormat:
 
         return package.from_file(path, upstream=upstream, url_path=url_path)
 
+    def want_for(self, package: Package) -> str:
+        """Return the NEVRA."""
+        return f"{package.name}-{package.version}.{package.arch}"
+
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
         """Verify the signature of an .rpm file."""
         from repobuild.formats.rpm.package import prove

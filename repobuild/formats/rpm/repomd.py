@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
-from repobuild.errors import HostileInputError, VerificationError
+from repobuild.errors import HostileInputError, RefusedError, VerificationError
 from repobuild.formats.protocol import IndexFile, Root, Variant
 from repobuild.markup import read_xml
 from repobuild.model import Upstream
@@ -52,7 +53,7 @@ def read(content: bytes, upstream: Upstream) -> Root:
         aliases=(upstream.name,),
         pin=_PIN,
         indexes=tuple(_indexes(records, NOW, what)),
-        later=tuple(_indexes(records, LATER, what)),
+        later=tuple(_usable(records, LATER, what)),
     )
 
 
@@ -60,6 +61,13 @@ def _indexes(records: dict[str, Element], kinds: tuple[str, ...], what: str) -> 
     for kind in kinds:
         if kind in records:
             yield _index(records[kind], kind, what)
+
+
+def _usable(records: dict[str, Element], kinds: tuple[str, ...], what: str) -> Iterator[IndexFile]:
+    """Yield indexes that only some runs need; one that could not be taken is no reason to refuse the rest."""
+    for kind in kinds:
+        with suppress(RefusedError):
+            yield from _indexes(records, (kind,), what)
 
 
 def _index(record: Element, kind: str, what: str) -> IndexFile:
