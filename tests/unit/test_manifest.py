@@ -803,6 +803,7 @@ def test_a_key_may_be_named_as_yum_does(rpm_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("origin: Rocky", "expected an entry without it, since no root of rpm states an origin"),
         ("meta: {priorty: 1}", "unknown key 'priorty'; did you mean 'priority'?"),
         ("meta: {priority: high}", "expected a number, got 'high'"),
         ("meta: {gpgcheck: maybe}", "expected 1 or 0, true or false, got 'maybe'"),
