@@ -53,16 +53,23 @@ def missing_paths(problems: "Sequence[solv.Problem]") -> tuple[str, ...]:
 def _explain(universe: Universe, problem: "solv.Problem") -> str:
     infos = [info for rule in problem.findallproblemrules() for info in rule.allinfos()]
     infos.sort(key=lambda info: _RANK.get(info.type, 1))
-    lines = [line for line in dict.fromkeys(_line(universe, info) for info in infos) if line]
+    nowhere: dict[str, dict[str, None]] = {}
+    others: dict[str, None] = {}
+    for info in infos:
+        if info.type in _MISSING and not (place := _whereabouts(universe, info.dep)):
+            nowhere.setdefault(_named(universe, info.solvable) or "a want", {})[str(info.dep)] = None
+        elif info.type in _MISSING:
+            others[f"{_named(universe, info.solvable) or 'a want'} needs {info.dep}, which {place}"] = None
+        elif line := _line(universe, info):
+            others[line] = None
+    lines = [f"{one} needs {', '.join(needs)}, which no upstream has" for one, needs in nowhere.items()]
+    lines += others
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"and {len(lines) - _MAX_LINES} more"]
-    return "; ".join(lines) or str(problem)
+    return "; ".join((*lines, *_guess(universe))) if nowhere else "; ".join(lines) or str(problem)
 
 
 def _line(universe: Universe, info: "solv.Ruleinfo") -> str:
-    if info.type in _MISSING:
-        one = _named(universe, info.solvable) or "a want"
-        return f"{one} needs {info.dep}, which {_whereabouts(universe, info.dep)}"
     return _TEXTS.get(info.type, "").format(
         one=_named(universe, info.solvable),
         other=_named(universe, info.othersolvable),
@@ -72,7 +79,7 @@ def _line(universe: Universe, info: "solv.Ruleinfo") -> str:
 
 
 def _whereabouts(universe: Universe, dependency: "solv.Dep") -> str:
-    """Say where something could be that nothing provides: in another version, hidden, or in an upstream not named."""
+    """Say where something is that nothing provides: in another version, or hidden; empty when it is nowhere."""
     identifier = dependency.id
     hidden = [each for each in universe.providing(identifier) if each.id in universe.hidden]
     if hidden:
@@ -81,10 +88,14 @@ def _whereabouts(universe: Universe, dependency: "solv.Dep") -> str:
     others = sorted({_named(universe, each) for each in _providing_any(universe, name)})
     if others and str(dependency) != name:
         return f"no upstream has in that version; there is {', '.join(others[-_MAX_NAMED:])}"
+    return ""
+
+
+def _guess(universe: Universe) -> list[str]:
+    """Name the usual upstreams that the manifest lacks."""
     known = " ".join(each.upstream.name.lower() for each in universe.sources)
     absent = [label for label, words in _COMPANIONS.items() if not any(word in known for word in words)]
-    guess = f"; it may be in {', '.join(absent)}, which the manifest does not name for this target" if absent else ""
-    return f"no upstream has{guess}"
+    return [f"it may be in {', '.join(absent)}, which the manifest does not name for this target"] if absent else []
 
 
 def _providing_any(universe: Universe, name: str) -> "list[solv.XSolvable]":
