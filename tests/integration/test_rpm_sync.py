@@ -467,3 +467,23 @@ def test_added_files_of_another_architecture_or_family_are_left_out(site: Site) 
     assert names(site.repository()) == CLOSURE | {"extra-3.0-1.el9.i686.rpm", "extra-3.0-1.el9.x86_64.rpm"}
     assert odd.returncode == 3
     assert "a bug" not in odd.stderr
+
+
+def test_a_package_named_by_its_url_joins_the_solve_and_any_other_file_is_laid_beside(site: Site) -> None:
+    rpms.build(site.archive.folder / "elsewhere", "direct", "7.0", requires=["lib"])
+    path = site.archive.folder / "elsewhere/direct-7.0-1.el9.x86_64.rpm"
+    (site.archive.folder / "elsewhere/page.html").write_text("a page")
+    urls = [
+        {"url": f"{site.url}/elsewhere/{name}", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for name in (path.name, "page.html")
+        if (file := path.with_name(name))
+    ]
+    upstream = site.archive.upstream(site.url, site.manifest.parent)
+    write_manifest(site.manifest, [upstream], ["app"], repo_url_packages=urls)
+
+    result = site.run("sync", "el9.x86_64")
+
+    assert result.returncode == 0, result.stderr
+    assert names(site.repository()) == CLOSURE | {path.name}
+    assert (site.repository() / "page.html").read_text() == "a page"
+    assert whole(site.repository())
