@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -33,7 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # again takes a tenth of a short run.
     gc.freeze()
     gc.set_threshold(50_000)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    # All is closed and said. Taking the interpreter apart would take a tenth of a short run more, and would wait for a
+    # thread that hangs in a name lookup.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
