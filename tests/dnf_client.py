@@ -33,9 +33,18 @@ class DnfRoot:
             "--forcearch=x86_64",
             f"--installroot={self.root}/root",
         ]
-        return subprocess.run(
-            [DNF, "-y", *options, *words], env=_ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
-        )
+        try:
+            return subprocess.run(
+                [DNF, "-y", *options, *words],
+                env=_ENVIRONMENT,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        finally:
+            for home in (self.root / "cache").glob("*/pubring"):  # dnf leaves the agents of its keyrings running
+                subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
 
     def trust(self, key: Path) -> None:
         """Import the key of a packager, as `usage` says."""
