@@ -6,6 +6,9 @@ is a folder with real metadata, that dnf reads and that `loaded` opens for us.
 
 import hashlib
 import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +25,23 @@ OPERATORS = {"=": "EQ", "<": "LT", "<=": "LE", ">": "GT", ">=": "GE"}
 PRIMARY_FILES = re.compile(r"/etc/.*|.*bin/.*|/usr/lib/sendmail")
 
 
-class MemoryCache:
-    """What was derived from indexes, in memory."""
+class FolderCache:
+    """What was derived from indexes, in a folder of its own, for child processes write there too."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+        self._folder = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._folder)
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self._folder.iterdir()}
 
     def derived(self, key: str) -> bytes | None:
-        return self.kept.get(key)
+        path = self._folder / key
+        return path.read_bytes() if path.exists() else None
 
     def put_derived(self, key: str, data: bytes) -> None:
-        self.kept[key] = data
+        (self._folder / key).write_bytes(data)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ def universe(folder: Path, case: Case) -> RpmUniverse:
             write(folder / name, repo)
         opened.append(loaded(folder / name, name, repo.options))
     options = Options(weak_dependencies=case.weak, module_streams=tuple(case.streams))
-    return RpmUniverse(opened, parse_target(case.target), MemoryCache(), options)
+    return RpmUniverse(opened, parse_target(case.target), FolderCache(), options)
 
 
 def chosen(found: RpmUniverse, wants: Sequence[str]) -> list[str] | None:

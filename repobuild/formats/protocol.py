@@ -120,7 +120,7 @@ class Universe(Protocol[C]):
 
 
 class Cache(Protocol):
-    """Keeps what was derived from an index, by a key that names index and format."""
+    """Keeps what was derived from an index, by a key that names index and format; child processes may write too."""
 
     def derived(self, key: str) -> bytes | None:
         """Return what was kept, None when nothing is."""

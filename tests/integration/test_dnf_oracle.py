@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from rpm_cases import CASES
-from rpm_universes import Case, MemoryCache, chosen, index_file, root, upstream, write
+from rpm_universes import Case, FolderCache, chosen, index_file, root, upstream, write
 
 from repobuild.formats.protocol import IndexFile, Loaded
 from repobuild.formats.rpm.resolver import RpmUniverse
@@ -102,7 +102,7 @@ def test_centos_jobs_come_out_as_in_dnf(
     dnf: Callable[..., list[Any]], centos: tuple[Loaded, ...], weak: bool, streams: Sequence[str]
 ) -> None:
     options = Options(weak_dependencies=weak, module_streams=tuple(streams))
-    found = RpmUniverse(centos, parse_target("el9.x86_64"), MemoryCache(), options)
+    found = RpmUniverse(centos, parse_target("el9.x86_64"), FolderCache(), options)
     jobs = plan(found, PLANS[weak, tuple(streams)])
     repositories = [{"id": name, "url": f"file://{DATA / name}"} for name in REPOSITORIES]
 
@@ -138,7 +138,7 @@ def test_centos_modules_hide_what_they_hide_in_dnf(dnf: Callable[..., list[Any]]
     repositories = [{"id": name, "url": f"file://{DATA / name}"} for name in REPOSITORIES]
     for streams in ((), STREAMS):
         options = Options(weak_dependencies=False, module_streams=streams)
-        found = RpmUniverse(centos, parse_target("el9.x86_64"), MemoryCache(), options)._stock.universe
+        found = RpmUniverse(centos, parse_target("el9.x86_64"), FolderCache(), options)._stock.universe
 
         [hidden] = dnf(repositories=repositories, weak=False, streams=streams, jobs=["hidden"])
 

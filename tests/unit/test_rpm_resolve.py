@@ -1,12 +1,14 @@
 """What RpmUniverse finds, chooses, says and refuses. The rules of choosing are data in rpm_cases.py, judged by dnf too."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from rpm_cases import CASES, DB, GROUPS, MODULAR, MULTILIB, OBSOLETES, STREAMS, TWO, WEAK
-from rpm_universes import Case, MemoryCache, Repo, chosen, comps, defaults, loaded, module, universe, write
+from rpm_universes import Case, FolderCache, Repo, chosen, comps, defaults, loaded, module, universe, write
 
 from repobuild.errors import HostileInputError, RepobuildError, UnresolvableError, VerificationError
 from repobuild.formats.protocol import IndexFile, Loaded
@@ -29,14 +31,14 @@ def solved(folder: Path, repo: Repo, *wants: str) -> RpmUniverse:
     return found
 
 
-def with_text(folder: Path, text: bytes, cache: MemoryCache | None = None) -> RpmUniverse:
+def with_text(folder: Path, text: bytes, cache: FolderCache | None = None) -> RpmUniverse:
     """Open an upstream whose primary is `text`."""
     write(folder / "r", TWO)
     there = loaded(folder / "r", "r")
     there.texts[0].write_bytes(text)
     file = replace(there.root.indexes[0], sha256="")
     changed = replace(there, root=replace(there.root, indexes=(file,)))
-    return RpmUniverse([changed], parse_target("el9.x86_64"), cache or MemoryCache(), OFF)
+    return RpmUniverse([changed], parse_target("el9.x86_64"), cache or FolderCache(), OFF)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
@@ -121,7 +123,7 @@ class TestFinding:
             assert there.open is not None
             return there.open(file)
 
-        found = RpmUniverse([replace(there, open=bring)], parse_target("el9.x86_64"), MemoryCache(), OFF)
+        found = RpmUniverse([replace(there, open=bring)], parse_target("el9.x86_64"), FolderCache(), OFF)
 
         assert ["a-1-1.noarch"] == chosen(found, ["/usr/bin/a"])
         assert [] == opened
@@ -283,14 +285,14 @@ class TestProblems:
 
 
 class TestCache:
-    def open(self, folder: Path, cache: MemoryCache) -> RpmUniverse:
+    def open(self, folder: Path, cache: FolderCache) -> RpmUniverse:
         if not (folder / "r").exists():
             write(folder / "r", MODULAR)
         there = loaded(folder / "r", "r")
         return RpmUniverse([there], parse_target("el9.x86_64"), cache, OFF)
 
     def test_the_second_run_reads_no_text(self, tmp_path: Path) -> None:
-        cache = MemoryCache()
+        cache = FolderCache()
         first = chosen(self.open(tmp_path, cache), ["db"])
         there = loaded(tmp_path / "r", "r")
         for text in there.texts:
@@ -311,16 +313,31 @@ class TestCache:
         ],
     )
     def test_damaged_derived_data_is_made_anew(self, tmp_path: Path, damage: object) -> None:
-        cache = MemoryCache()
+        cache = FolderCache()
         first = chosen(self.open(tmp_path, cache), ["db"])
-        sound = dict(cache.kept)
-        cache.kept = {key: damage(data) for key, data in sound.items()}  # type: ignore[operator]
+        sound = cache.kept
+        for key, data in sound.items():
+            cache.put_derived(key, damage(data))  # type: ignore[operator]
 
         assert first == chosen(self.open(tmp_path, cache), ["db"])
         assert sound == cache.kept
 
+    def test_with_other_threads_about_it_is_kept_just_the_same(self, tmp_path: Path) -> None:
+        cache, alone, is_done = FolderCache(), FolderCache(), threading.Event()
+        self.open(tmp_path, alone)
+        other = threading.Thread(target=is_done.wait)
+        other.start()
+        try:
+            with mock.patch("os.fork", side_effect=AssertionError("a child may find locks taken")):
+                self.open(tmp_path, cache)
+        finally:
+            is_done.set()
+            other.join()
+
+        assert alone.kept == cache.kept != {}
+
     def test_keys_begin_with_the_digest_of_the_text(self, tmp_path: Path) -> None:
-        cache = MemoryCache()
+        cache = FolderCache()
         self.open(tmp_path, cache)
 
         digests = {file.sha256 for file in loaded(tmp_path / "r", "r").root.indexes}
@@ -380,7 +397,7 @@ class TestHostileTexts:
         write(tmp_path / "r", Repo("a 1-1 noarch; base: https://mirror.example/r"))
         there = loaded(tmp_path / "r", "r")
         moved: Loaded = replace(there, upstream=replace(there.upstream, mirrors=(Mirror("https://other.example/r"),)))
-        found = RpmUniverse([moved], parse_target("el9.x86_64"), MemoryCache(), OFF)
+        found = RpmUniverse([moved], parse_target("el9.x86_64"), FolderCache(), OFF)
 
         with pytest.raises(HostileInputError, match="outside its upstream"):
             found.solve(found.find("a").candidates)

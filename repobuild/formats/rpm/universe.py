@@ -8,7 +8,7 @@ from functools import cached_property
 import solv
 
 from repobuild.formats.protocol import Cache, IndexFile, Loaded
-from repobuild.formats.rpm.universe_index import Text, add_files, add_packages, text_of
+from repobuild.formats.rpm.universe_index import Kept, Text, add_files, add_packages, text_of
 from repobuild.model import Upstream
 
 SOURCE = frozenset({"src", "nosrc"})
@@ -49,11 +49,12 @@ class Universe:
         self.hidden: dict[int, str] = {}
         """Why a package is not to be had, by its number."""
         self.with_files = with_files
-        self.sources = tuple(self._add(each, cache) for each in loaded)
+        self._kept = Kept(cache)
+        self.sources = tuple(self._add(each) for each in loaded)
         self._file_ids = tuple(self.pool.addfileprovides_queue())
         self.pool.createwhatprovides()
 
-    def _add(self, loaded: Loaded, cache: Cache) -> Source:
+    def _add(self, loaded: Loaded) -> Source:
         upstream, root = loaded.upstream, loaded.root
         repo = self.pool.add_repo(upstream.name)
         repo.priority = -upstream.priority
@@ -62,9 +63,9 @@ class Universe:
         filelists = [file for file in root.later if file.kind == "filelists"]
         for text in (text for kind, text in texts if kind == "primary"):
             if self.with_files and filelists and loaded.open is not None:
-                add_files(repo, text, _open(loaded, filelists[0]), cache, upstream.name)
+                add_files(repo, text, _open(loaded, filelists[0]), self._kept, upstream.name)
             else:
-                add_packages(repo, text, cache, upstream.name)
+                add_packages(repo, text, self._kept, upstream.name)
         first = next((each.id for each in repo.solvables_iter()), 0)
         return Source(
             upstream=upstream,

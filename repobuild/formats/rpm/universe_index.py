@@ -1,13 +1,16 @@
 """Index texts in libsolv: XML that was looked at before, or what libsolv made of it the last time.
 
 Reading 50 MB of XML costs 0.4 s, the same as `.solv` 0.05 s; so the latter is kept, under the digest of the text.
+Writing it costs 0.1 s, which a child process spends while the parent reads on and solves.
 """
 
 import hashlib
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterator
+import threading
+import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,47 +48,71 @@ def text_of(path: Path, sha256: str) -> Text:
         return Text(path, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def add_packages(repo: "solv.Repo", text: Text, cache: Cache, upstream: str) -> None:
+class Kept:
+    """Repositories as libsolv writes them, in a cache. What is put there is on disk when this is collected."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def read(self, repo: "solv.Repo", key: str) -> bool:
+        """Fill an empty repository with what is kept under `key`; False, and it is empty, when nothing good is."""
+        data = _unwrapped(self._cache.derived(key))
+        if data is not None and _read_solv(repo, data):
+            return True
+        repo.empty()
+        return False
+
+    def write(self, repo: "solv.Repo", key: str) -> None:
+        """Keep a repository under `key`, as it is now; best effort.
+
+        A child process does it, unless this one has other threads, whose locks a child could find taken for ever.
+        """
+        if threading.active_count() > 1:
+            self._write(repo, key)
+            return
+        child = os.fork()
+        if child == 0:
+            try:
+                self._write(repo, key)
+            finally:
+                os._exit(0)
+        weakref.finalize(self, os.waitpid, child, 0)
+
+    def _write(self, repo: "solv.Repo", key: str) -> None:
+        self._cache.put_derived(key, _wrapped(_written(repo)))
+
+
+def add_packages(repo: "solv.Repo", text: Text, kept: Kept, upstream: str) -> None:
     """Load a primary text.
 
     Raises:
         HostileInputError: when it is malformed, too large, or declares a document type.
     """
-
-    def parse() -> None:
+    key = f"{text.sha256}.{FORMAT}"
+    if not kept.read(repo, key):
         with _opened(text.path, upstream) as file:
             if not repo.add_rpmmd(file, None, 0):
                 raise _malformed(repo, upstream)
-
-    _from_cache(repo, f"{text.sha256}.{FORMAT}", cache, parse)
+        repo.internalize()
+        kept.write(repo, key)
     if repo.nsolvables > _MAX_PACKAGES:
         raise HostileInputError(f"more than {_MAX_PACKAGES} packages in upstream {upstream}")
 
 
-def add_files(repo: "solv.Repo", text: Text, filelists: Text, cache: Cache, upstream: str) -> None:
+def add_files(repo: "solv.Repo", text: Text, filelists: Text, kept: Kept, upstream: str) -> None:
     """Load a primary text and the list of all files of its packages.
 
     Raises:
         HostileInputError: as `add_packages`.
     """
-
-    def parse() -> None:
-        add_packages(repo, text, cache, upstream)
+    key = f"{text.sha256}.{filelists.sha256}.{FORMAT}"
+    if not kept.read(repo, key):
+        add_packages(repo, text, kept, upstream)
         with _opened(filelists.path, upstream) as file:
             if not repo.add_rpmmd(file, "FL", solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL):
                 raise _malformed(repo, upstream)
-
-    _from_cache(repo, f"{text.sha256}.{filelists.sha256}.{FORMAT}", cache, parse)
-
-
-def _from_cache(repo: "solv.Repo", key: str, cache: Cache, parse: Callable[[], None]) -> None:
-    known = _unwrapped(cache.derived(key))
-    if known is not None and _read_solv(repo, known):
-        return
-    repo.empty()
-    parse()
-    repo.internalize()
-    cache.put_derived(key, _wrapped(_written(repo)))
+        repo.internalize()
+        kept.write(repo, key)
 
 
 def _read_solv(repo: "solv.Repo", data: memoryview) -> bool:
