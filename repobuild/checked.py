@@ -16,6 +16,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _SEGMENT = r"[A-Za-z0-9_+@~-][A-Za-z0-9._+@~-]{0,254}"
 _PATH = re.compile(rf"(?=.{{1,1000}}\Z)(?:/{_SEGMENT})+", re.ASCII)
 _PREFIX = re.compile(rf"(?=.{{1,1000}}\Z)/(?:{_SEGMENT}/)+", re.ASCII)
+_REALM = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?", re.ASCII)
+_ENDPOINT = re.compile(r"(?P<host>[^:\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[1-9][0-9]{0,4})", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
+_BETWEEN, _WORD, _CLOSED = "between", "word", "closed"
+"""Where nginx is in a statement: before a word, in a bare one, just behind a quoted one."""
+_QUOTES = "\"'"
+_BLANKS = " \t\r\n"
+_MAX_STATEMENTS = 16_384
+"""Characters of an operator's own statements."""
 _BASE_URL = re.compile(rf"(https?)://([^/:\[\]]+|\[[^/\]]+\])(?::([1-9][0-9]{{0,4}}))?((?:/{_SEGMENT})*)", re.ASCII)
 
 
@@ -56,6 +66,23 @@ def check_host(value: str, field: str) -> str:
     return _match(_HOST, value, field, "a host name or IP address")
 
 
+def check_dns_name(value: str, field: str) -> str:
+    """Return a host name that DNS can have a record of: no address, and no number at its end (RFC 3696, 2)."""
+    host = _match(_HOST, value, field, "a host name")
+    if host.rpartition(".")[2].isdigit():
+        raise UsageError(f"{field}: expected a host name that does not end with a number, got {host[:80]!r}")
+    return host
+
+
+def check_network(value: str, field: str) -> str:
+    """Return a network like 10.0.0.0/8, or a single address."""
+    try:
+        network = ipaddress.ip_network(value if type(value) is str and "%" not in value else "")
+    except ValueError:
+        raise UsageError(f"{field}: expected a network like 10.0.0.0/8, got {str(value)[:80]!r}") from None
+    return str(network)
+
+
 def check_base_url(value: str, field: str) -> str:
     """Return an http or https URL of host, port and path; without credentials, query or trailing slash."""
     found = _BASE_URL.fullmatch(value) if type(value) is str else None
@@ -69,6 +96,105 @@ def check_base_url(value: str, field: str) -> str:
     if port is not None:
         check_port(int(port), field)
     return f"{scheme}://{host}{':' + port if port else ''}{path}"
+
+
+def check_endpoint(value: str, field: str) -> str:
+    """Return `host:port`, IPv6 in brackets."""
+    found = _ENDPOINT.fullmatch(value) if type(value) is str else None
+    if found is None:
+        raise UsageError(f"{field}: expected host:port, got {str(value)[:80]!r}")
+    host = check_host(found["host"].strip("[]"), field)
+    return f"{f'[{host}]' if ':' in host else host}:{check_port(int(found['port']), field)}"
+
+
+def check_realm(value: str, field: str) -> str:
+    """Return the words with which a server asks for a password."""
+    return _match(_REALM, value, field, "letters, digits, blanks, dots and dashes")
+
+
+def check_user(value: str, field: str) -> str:
+    """Return the name of somebody who may enter, without what ends it in a password file."""
+    return _match(_USER, value, field, "a user name of letters, digits and ._@+-")
+
+
+def check_statements(value: str, field: str) -> str:
+    """Return an operator's own words to nginx: whole statements whose braces match, as nginx itself reads them.
+
+    They mean what they mean; but they begin and end within the block that they are put into.
+    """
+    if type(value) is not str or len(value) > _MAX_STATEMENTS or _CONTROL.search(value):
+        raise UsageError(f"{field}: expected at most {_MAX_STATEMENTS} printable characters, got {str(value)[:80]!r}")
+    reader = _Statements()
+    if not (all(reader.takes(sign) for sign in value) and reader.is_at_end):
+        raise UsageError(f"{field}: expected whole statements with matching braces, got {value.strip()[-80:]!r}")
+    return value
+
+
+class _Statements:
+    """Follows nginx's reading of its configuration (ngx_conf_read_token), sign by sign."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._words = 0
+        self._state = _BETWEEN
+        self._is_escaped = False
+        self._is_variable = False
+        """Whether the sign before was `$`, so that a brace belongs to the word."""
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every statement and block has ended; a comment may end with the text."""
+        return not self._depth and not self._words and not self._is_escaped and self._state in {_BETWEEN, "#"}
+
+    def takes(self, sign: str) -> bool:
+        """Go on by one sign; False when nginx would refuse it or leave the block."""
+        if self._state == "#":
+            self._state = _BETWEEN if sign == "\n" else "#"
+        elif self._is_escaped:
+            self._is_escaped = False
+        elif self._state in {_BETWEEN, _CLOSED}:
+            return self._between(sign)
+        else:
+            return self._within(sign)
+        return True
+
+    def _between(self, sign: str) -> bool:
+        if sign in _BLANKS:
+            self._state = _BETWEEN
+            return True
+        if sign in ";{":
+            return self._end(sign)
+        if self._state == _CLOSED and sign != ")":
+            return False
+        if sign == "}":
+            self._depth -= 1
+            return self._depth >= 0 and not self._words
+        if sign == "#":
+            self._state = "#"
+            return True
+        self._words += 1
+        self._state = sign if sign in _QUOTES else _WORD
+        self._is_escaped, self._is_variable = sign == "\\", sign == "$"
+        return True
+
+    def _within(self, sign: str) -> bool:
+        if sign == "{" and self._is_variable:
+            return True
+        self._is_escaped, self._is_variable = sign == "\\", sign == "$"
+        if self._state == sign:
+            self._state = _CLOSED
+        elif self._state == _WORD and sign in _BLANKS:
+            self._state = _BETWEEN
+        elif self._state == _WORD and sign in ";{":
+            return self._end(sign)
+        return True
+
+    def _end(self, sign: str) -> bool:
+        is_statement = self._words > 0
+        self._depth += sign == "{"
+        self._words = 0
+        self._state = _BETWEEN
+        return is_statement
 
 
 def _match(pattern: re.Pattern[str], value: str, field: str, expected: str) -> str:

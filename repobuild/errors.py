@@ -11,6 +11,7 @@
     │   └── MissingError              4   names that no upstream has
     ├── UnreachableError              5   no mirror answered
     │   ├── NotFoundError             5   a mirror answers that it does not have the file
+    │   ├── DeniedError               5   a server or proxy wants credentials, or others than those given
     │   └── PinnedFileGoneError       5   upstream no longer has a file that the lock pins
     ├── ProofError                    6   a check does not hold
     ├── DiskError                     7   disk full, no permission, an I/O error
@@ -72,11 +73,18 @@ class UnresolvableError(RepobuildError):
 
 
 class MissingError(UnresolvableError):
-    """Names that no upstream has; `names` maps each to its near matches."""
+    """Names that no upstream has; `names` maps each to its near matches, `reasons` to what else there is to say."""
 
-    def __init__(self, names: dict[str, tuple[str, ...]], hint: str | None = None) -> None:
+    def __init__(
+        self, names: dict[str, tuple[str, ...]], hint: str | None = None, *, reasons: dict[str, str] | None = None
+    ) -> None:
         self.names = names
-        lines = [f"{name}{' (near: ' + ', '.join(near) + ')' if near else ''}" for name, near in names.items()]
+        self.reasons = reasons or {}
+        lines = []
+        for name, near in names.items():
+            details = [self.reasons[name]] if name in self.reasons else []
+            details += [f"near: {', '.join(near)}"] if near else []
+            lines.append(f"{name} ({'; '.join(details)})" if details else name)
         super().__init__("no upstream has: " + "; ".join(lines), hint)
 
 
@@ -88,6 +96,10 @@ class UnreachableError(RepobuildError):
 
 class NotFoundError(UnreachableError):
     """A mirror answers, and says that it does not have the file."""
+
+
+class DeniedError(UnreachableError):
+    """A server or proxy wants credentials or a client certificate, or others than those given."""
 
 
 class PinnedFileGoneError(UnreachableError):

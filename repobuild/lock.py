@@ -43,6 +43,8 @@ def write(lock: Lock) -> bytes:
                 "weak_dependencies": lock.options.weak_dependencies,
                 "module_streams": list(lock.options.module_streams),
                 "pass_on": list(lock.options.pass_on),
+                **({"keep": lock.options.keep} if lock.options.keep else {}),
+                **({"origins": dict(lock.options.origins)} if lock.options.origins else {}),
             }
         ),
         "extras": _lines((f"{_json(kind)}: {_json(text)}" for kind, text in lock.extras), opening="{", closing="}"),
@@ -62,6 +64,10 @@ def write(lock: Lock) -> bytes:
             (f"{_json(digest)}: {_json(metadata[digest])}" for digest in sorted(metadata)), opening="{", closing="}"
         ),
     }
+    if lock.generation:
+        fields["generation"] = _json(lock.generation)
+    if lock.foreign:
+        fields["foreign"] = _lines(_json(list(each)) for each in lock.foreign)
     return ("{\n" + ",\n".join(f"{_json(key)}: {fields[key]}" for key in sorted(fields)) + "\n}\n").encode()
 
 
@@ -146,8 +152,8 @@ class _Fields:
             raise TypeError(f"expected an object, got {str(fields)[:40]!r}")
         self._fields: Mapping[str, Any] = fields
 
-    def text(self, key: str) -> str:
-        value = self._fields[key]
+    def text(self, key: str, *, may_be_absent: bool = False) -> str:
+        value = self._fields.get(key, "") if may_be_absent else self._fields[key]
         if not isinstance(value, str):
             raise TypeError(f"{key}: expected text, got {str(value)[:40]!r}")
         return _encodable(value)
@@ -162,8 +168,8 @@ class _Fields:
             raise ValueError(f"{key}: expected a path below a mirror, got {value[:70]!r}")
         return value
 
-    def number(self, key: str) -> int:
-        value = self._fields[key]
+    def number(self, key: str, *, may_be_absent: bool = False) -> int:
+        value = self._fields.get(key, 0) if may_be_absent else self._fields[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
             raise ValueError(f"{key}: expected a number, got {str(value)[:40]!r}")
         return value
@@ -197,6 +203,20 @@ class _Fields:
         if not isinstance(value, list):
             raise TypeError(f"{key}: expected a list")
         return tuple(_Fields({key: each}).texts(key) for each in value)
+
+    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return the names of an object that may be absent and their texts, sorted."""
+        if key not in self._fields:
+            return ()
+        inner = self.inner(key)
+        return tuple((_encodable(name), inner.text(name)) for name in sorted(inner._fields))
+
+    def couples(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return a list that may be absent, of lists of two texts."""
+        rows = self.rows(key) if key in self._fields else ()
+        if any(len(row) != 2 for row in rows):
+            raise ValueError(f"{key}: expected lists of two texts")
+        return tuple((one, other) for one, other in rows)
 
     def extras(self, key: str) -> tuple[tuple[str, str], ...]:
         if key not in self._fields:
@@ -245,6 +265,8 @@ def _lock(fields: _Fields) -> Lock:
         ),
         unverified=fields.texts("unverified"),
         gone=fields.texts("gone"),
+        foreign=fields.couples("foreign"),
+        generation=fields.text("generation", may_be_absent=True),
     )
 
 
@@ -253,6 +275,8 @@ def _options(fields: _Fields) -> Options:
         weak_dependencies=fields.flag("weak_dependencies"),
         module_streams=fields.texts("module_streams", may_be_absent=True),
         pass_on=fields.texts("pass_on", may_be_absent=True),
+        keep=fields.number("keep", may_be_absent=True),
+        origins=fields.pairs("origins"),
     )
 
 

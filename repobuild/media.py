@@ -6,17 +6,27 @@ DEFAULT_TYPE = "application/octet-stream"
 
 TYPES = {
     "application/gzip": ("gz", "tgz"),
-    "application/json": ("json", "lock"),
+    "application/json": ("json", "lock", "map"),
+    "application/pdf": ("pdf",),
     "application/vnd.debian.binary-package": ("deb",),
+    "application/wasm": ("wasm",),
     "application/x-bzip2": ("bz2",),
     "application/x-rpm": ("rpm",),
     "application/x-tar": ("tar",),
     "application/x-xz": ("xz",),
     "application/xml": ("xml",),
     "application/zstd": ("zst",),
+    "font/woff": ("woff",),
+    "font/woff2": ("woff2",),
+    "image/gif": ("gif",),
+    "image/jpeg": ("jpeg", "jpg"),
+    "image/png": ("png",),
     "image/svg+xml": ("svg",),
+    "image/webp": ("webp",),
+    "image/x-icon": ("ico",),
     "text/css": ("css",),
     "text/html": ("htm", "html"),
+    "text/javascript": ("js", "mjs"),
     "text/plain": ("asc", "list", "log", "repo", "sha256", "sh", "sources", "txt", "yaml", "yml"),
 }
 """Media type -> suffixes. Compressed files are files: no Content-Encoding, or clients would check the wrong bytes."""

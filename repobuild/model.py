@@ -88,6 +88,26 @@ class MirrorList:
 
     kind: ListKind
     url: str
+    proxy: str | None = None
+    """As of a `Mirror`, for the list and the mirrors that it names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRepository:
+    """An RPM repository that the build machine itself is configured with."""
+
+    name: str
+    """Its id: `baseos`."""
+    urls: tuple[str, ...]
+    """Base URLs; `${releasever}`, `${basearch}` and their like stand in them."""
+    lists: tuple[tuple[ListKind, str], ...]
+    """URLs of lists of mirrors, of the same form."""
+    proxy: str | None
+    """As of a `Mirror`."""
+
+
+HostMirror = Mirror | HostRepository
+"""What the build machine's own package manager reads from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +128,16 @@ class Upstream:
     """Key files (armoured or binary) that may sign the root."""
     fingerprints: tuple[str, ...] = ()
     """When not empty, only these primary keys are believed (upper-case hex)."""
+    key_urls: tuple[str, ...] = ()
+    """Where keys can be fetched that are believed only by `fingerprints`; tried in this order."""
     origin: str | None = None
     """Origin that the root must state, None for any."""
     check_valid_until: bool = True
     skip_if_unavailable: bool = False
     skip_if_gone: bool = False
     """Whether packages that every mirror says are gone are left out, for the next best version."""
+    may_lack: bool = False
+    """deb: whether components that the root does not have are left out, as long as it has one."""
     priority: int = 99
     """rpm: the smaller wins, whatever the versions (dnf.conf(5))."""
     cost: int = 1000
@@ -158,6 +182,10 @@ class Options:
     """rpm: `name:stream` of the module streams that are enabled beside the default ones."""
     pass_on: tuple[str, ...] = ()
     """rpm: what of the upstreams' own words is passed on: `modules`, `group`, `updateinfo`."""
+    keep: int = 0
+    """How many older versions of each want stay for downgrades."""
+    origins: tuple[tuple[str, str], ...] = ()
+    """Package name and the only upstream that it may come from, sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +208,10 @@ class Job:
     """sha256 of what this target sees of the manifest, and of `added`; regions and mirrors do not move it."""
     added: tuple[AddedFile, ...] = ()
     """Objects of the store, by name."""
+    expected: tuple[tuple[str, str], ...] = ()
+    """Which module a want's group expects it from, by want."""
+    generation: str = ""
+    """`v3` where clients' files are to follow Pigsty's third generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +257,11 @@ class Resolution:
     """Sorted by name, version and architecture."""
     missing: tuple[Missing, ...]
     sets: tuple[tuple[str, ...], ...]
-    """Install sets: wants that install together; one set unless wants exclude each other."""
+    """Install sets: wants that install together; one unless wants exclude each other or older versions are kept."""
     notes: tuple[str, ...] = ()
     """What a person should know: conflicts, backed-out choices."""
+    taken: tuple[tuple[str, Package], ...] = ()
+    """Wants and what was chosen for each; a glob has several lines. Without older versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +306,10 @@ class Lock:
     """File names that an upstream lists and no mirror has any more; left out by the operator's word."""
     extras: tuple[tuple[str, str], ...] = ()
     """(kind, text), sorted: what is passed on of the upstreams (`Options.pass_on`), and `PACKAGE_KEYS`."""
+    foreign: tuple[tuple[str, str], ...] = ()
+    """Wants that another module's upstream satisfied than their group expects, each with that upstream."""
+    generation: str = ""
+    """As of the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

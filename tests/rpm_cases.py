@@ -31,6 +31,20 @@ OBSOLETES = Repo(
     later 1-1 noarch; obsoletes: new < 1
     """
 )
+PGDG = Repo(
+    """
+    postgresql16 16.9-1 x86_64; requires: postgresql16-libs = 16.9-1
+    postgresql16 16.8-1 x86_64; requires: postgresql16-libs = 16.8-1
+    postgresql16-libs 16.9-1 x86_64; provides: libpq.so.5()(64bit)
+    postgresql16-libs 16.8-1 x86_64; provides: libpq.so.5()(64bit)
+    postgresql16-server 16.9-1 x86_64; requires: postgresql16 = 16.9-1
+    postgresql16-server 16.8-1 x86_64; requires: postgresql16 = 16.8-1
+    postgresql17 17.5-1 x86_64; requires: postgresql17-libs = 17.5-1
+    postgresql17-libs 17.5-1 x86_64; provides: libpq.so.5()(64bit)
+    postgresql17-server 17.5-1 x86_64; requires: postgresql17 = 17.5-1
+    pgtool 1-1 noarch; requires: libpq.so.5()(64bit)
+    """
+)
 STREAMS = module("db", "1", "db-0:1-1.x86_64 db-libs-0:1-1.x86_64 db-0:1-1.src", profiles={"server": "db db-libs"})
 STREAMS += module("db", "2", "db-0:2-1.x86_64 db-libs-0:2-1.x86_64", profiles={"server": "db", "client": "db-libs"})
 DB = """
@@ -294,6 +308,39 @@ CASES = (
         "the newer of two defaults counts",
         {"r": DEFAULTED, "s": Repo("x 1-1 noarch", module("e", "1", "e-0:1-1.noarch") + defaults("db", "2", modified=202001010000))},
         ["db"], ["db-2-1.x86_64", "db-libs-2-1.x86_64"],
+    ),
+    Case(
+        "a package may come from one upstream only",
+        {"base": Repo("loki 4-1 x86_64\n app 1-1 noarch; requires: loki"), "infra": Repo("loki 3-1 x86_64\n loki 2-1 x86_64")},
+        ["app"], ["app-1-1.noarch", "loki-3-1.x86_64"], origins={"loki": "infra"},
+    ),
+    Case(
+        "a package that its only upstream lacks is not there",
+        {"base": Repo("loki 4-1 x86_64\n b 1-1 noarch"), "infra": Repo("grafana 3-1 x86_64")},
+        ["loki"], None, origins={"loki": "infra"},
+    ),
+    Case(
+        "what a package of another upstream would provide is not there either",
+        {"base": Repo("loki 4-1 x86_64; provides: logs\n app 1-1 noarch; requires: logs"),
+         "infra": Repo("sink 1-1 noarch; provides: logs")},
+        ["app"], ["app-1-1.noarch", "sink-1-1.noarch"], origins={"loki": "infra"},
+    ),
+    Case(
+        "an older version is taken with the older ones that it needs",
+        {"r": Repo("app 2-1 x86_64; requires: lib = 2\n app 1-1 x86_64; requires: lib = 1\n lib 2-1 noarch\n lib 1-1 noarch")},
+        ["app-1-1.x86_64"], ["app-1-1.x86_64", "lib-1-1.noarch"],
+    ),
+    Case(
+        "majors of PostgreSQL install together",
+        {"r": PGDG}, ["postgresql16-server", "postgresql17-server", "pgtool"],
+        ["pgtool-1-1.noarch", "postgresql16-16.9-1.x86_64", "postgresql16-libs-16.9-1.x86_64",
+         "postgresql16-server-16.9-1.x86_64", "postgresql17-17.5-1.x86_64", "postgresql17-libs-17.5-1.x86_64",
+         "postgresql17-server-17.5-1.x86_64"],
+    ),
+    Case(
+        "a major of the distribution and one of the same number exclude each other",
+        {"r": PGDG, "appstream": Repo("postgresql-server 16.8-1 x86_64; conflicts: postgresql16-server")},
+        ["postgresql16-server", "postgresql-server"], None,
     ),
     Case("a group: mandatory and default", {"r": GROUPS}, ["@tools"], ["must-1-1.noarch", "should-1-1.noarch"]),
     Case(

@@ -66,6 +66,14 @@ class Case:
     weak: bool = False
     streams: Sequence[str] = ()
     target: str = "el9.x86_64"
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Package and the only upstream it may come from; to dnf, it is in excludepkgs of the others."""
+
+    def options(self, name: str) -> dict[str, Any]:
+        """Return what dnf has to know of an upstream."""
+        given = self.repos[name].options
+        elsewhere = [package for package, upstream in self.origins.items() if upstream != name]
+        return {**given, "excludepkgs": [*given.get("excludepkgs", []), *elsewhere]} if elsewhere else dict(given)
 
 
 def write(folder: Path, repo: Repo) -> None:
@@ -110,7 +118,7 @@ def loaded(folder: Path, name: str, options: Mapping[str, Any] | None = None) ->
 def upstream(name: str, given: Mapping[str, Any]) -> Upstream:
     return Upstream(
         name=name,
-        module="node",
+        module=given.get("module", "node"),
         mirrors=(Mirror(f"https://mirror.example/{name}"),),
         priority=given.get("priority", 99),
         cost=given.get("cost", 1000),
@@ -138,7 +146,9 @@ def universe(folder: Path, case: Case) -> RpmUniverse:
         if not (folder / name).exists():
             write(folder / name, repo)
         opened.append(loaded(folder / name, name, repo.options))
-    options = Options(weak_dependencies=case.weak, module_streams=tuple(case.streams))
+    options = Options(
+        weak_dependencies=case.weak, module_streams=tuple(case.streams), origins=tuple(sorted(case.origins.items()))
+    )
     return RpmUniverse(opened, parse_target(case.target), FolderCache(), options)
 
 

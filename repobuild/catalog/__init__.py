@@ -5,6 +5,8 @@ more for the whole set, then the next one is. What is verified stays in the stor
 fetches only the roots.
 
 values    what a catalog is made with, and what it is
+answers   what mirrors answered in a run, for the targets that share them
+keys      keys that are fetched, and believed by their pinned fingerprints alone
 loader    one upstream on its way in
 mirrors   lists of mirrors that an upstream publishes
 """
@@ -12,14 +14,16 @@ mirrors   lists of mirrors that an upstream publishes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from repobuild.catalog.answers import Answers, Get
+from repobuild.catalog.keys import with_keys
 from repobuild.catalog.loader import Loader, pin_of
 from repobuild.catalog.mirrors import expand
-from repobuild.catalog.values import Catalog, Get, Means
+from repobuild.catalog.values import Catalog, Means
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import Loaded
 from repobuild.model import Job, Verify
 
-__all__ = ["Catalog", "Get", "Means", "expand", "load"]
+__all__ = ["Answers", "Catalog", "Get", "Means", "expand", "load", "with_keys"]
 
 
 def load(job: Job, means: Means, extra: Sequence[Loaded] = ()) -> Catalog:
@@ -40,6 +44,8 @@ def load(job: Job, means: Means, extra: Sequence[Loaded] = ()) -> Catalog:
             pins.append(pin_of(upstream, form))
             continue
         loaded.append(outcome[0])
+        if outcome[0].root.lacks:
+            means.progress.note(f"{upstream.name}: has no component {', '.join(outcome[0].root.lacks)}")
         pins.append(outcome[1])
         served[upstream.name] = outcome[2]
     means.memory.save()

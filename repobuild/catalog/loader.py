@@ -5,12 +5,16 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from repobuild.catalog.answers import Proof
+from repobuild.catalog.keys import with_keys
 from repobuild.catalog.mirrors import expand
 from repobuild.catalog.values import Means
 from repobuild.compression import decompress
 from repobuild.errors import (
+    DeniedError,
     HostileInputError,
     NotFoundError,
     RefusedError,
@@ -68,8 +72,9 @@ class _Failures:
         worse = [each for each in refused if not isinstance(each, RollbackError)]
         if worse or refused:
             return (worse or refused)[0]
-        causes = "; ".join(each.message for each in self.errors) or "no mirror is configured"
-        hint = "check the network and the mirrors in the manifest, or go on without it: --skip-unavailable"
+        causes = "; ".join(each.message for each in self.errors) or "no mirror of it is known in this region"
+        denied = next((each.hint for each in self.errors if isinstance(each, DeniedError)), None)
+        hint = denied or "check network, region and mirrors, or go on without it: --skip-unavailable"
         return UnreachableError(f"upstream {upstream.name} cannot be reached: {causes}", hint)
 
 
@@ -83,11 +88,21 @@ class Loader:
         self._means = means
         self._vouched: frozenset[str] = frozenset()
         """sha256 of the roots that the upstream's metalink vouches for; empty for any."""
+        places = form.root_files(upstream)
+        self._roots = tuple(path for each in places for path in (each.path, each.signature) if path is not None)
         self._last = f"last {target.name} {upstream.name} {form.path(upstream)}"
 
     def load(self) -> tuple[Loaded, RootPin, str] | None:
         """Return the upstream, its pin and the mirror that served it; None when it is skipped."""
         failures = _Failures()
+        if not self._upstream.mirrors and not self._upstream.mirror_lists:
+            self._skip(failures.worst(self._upstream, offline=False))
+            return None
+        try:
+            self._upstream = with_keys(self._upstream, self._means)
+        except UnreachableError as error:
+            self._skip(error)
+            return None
         if not self._means.limits.offline:
             for mirror in self._mirrors(failures):
                 loaded = self._from_mirror(mirror, failures)
@@ -98,39 +113,72 @@ class Loader:
             remembered = self._from_memory()
             if remembered is not None:
                 return remembered
-        error = failures.worst(self._upstream, offline=self._means.limits.offline)
+        self._skip(failures.worst(self._upstream, offline=self._means.limits.offline))
+        return None
+
+    def _skip(self, error: RepobuildError) -> None:
+        """Go on without the upstream where it may be skipped for this error, which is raised otherwise."""
         can_skip = self._upstream.skip_if_unavailable or self._means.limits.skip_unavailable
-        if can_skip and isinstance(error, UnreachableError):
-            self._means.progress.note(f"{self._upstream.name}: skipped: {error.message}")
-            return None
-        raise error
+        if not can_skip or not isinstance(error, UnreachableError):
+            raise error
+        self._means.progress.note(f"{self._upstream.name}: skipped: {error.message}")
 
     def _mirrors(self, failures: _Failures) -> tuple[Mirror, ...]:
         try:
-            listed = expand(self._upstream, self._means.get)
+            listed = expand(self._upstream, self._ask)
         except UnreachableError as error:
             failures.errors.append(error)
             return ()
         self._vouched = listed.digests
-        return listed.mirrors
+        return tuple(sorted(listed.mirrors, key=self._means.answers.is_silent))
 
     def _from_mirror(self, mirror: Mirror, failures: _Failures) -> tuple[Loaded, RootPin, str] | None:
+        known = self._from_answers(mirror)
+        if known is not None:
+            return known
         for attempt in range(_TRIES):
             try:
-                believed = self._root_from(mirror)
-                loaded = self._loaded(believed, mirror)
+                return self._whole(mirror)
             except (VerificationError, HostileInputError) as error:
                 # A mirror in the middle of its own update mixes two states for a moment: ask for the set again.
                 failures.errors.append(error)
+                self._forget(mirror)
                 if attempt + 1 < _TRIES:
                     continue
             except (RollbackError, UnreachableError) as error:
                 failures.errors.append(error)
-            else:
-                self._remember(believed, loaded)
-                return loaded, self._pin(believed), mirror.url
+                if isinstance(error, UnreachableError) and not isinstance(error, NotFoundError):
+                    self._means.answers.mark_silent(mirror)
             break
         return None
+
+    def _from_answers(self, mirror: Mirror) -> tuple[Loaded, RootPin, str] | None:
+        """Take the root that another target got from this mirror; None when there is none, or its set has changed."""
+        if not self._means.answers.holds(mirror, self._roots):
+            return None
+        try:
+            return self._whole(mirror)
+        except (RefusedError, UnreachableError):
+            # What came earlier in this run is no proof of what the mirror has by now.
+            self._forget(mirror)
+            if self._vouched:
+                self._vouched = expand(self._upstream, self._ask).digests
+            return None
+
+    def _whole(self, mirror: Mirror) -> tuple[Loaded, RootPin, str]:
+        believed = self._root_from(mirror)
+        loaded = self._loaded(believed, mirror)
+        self._remember(believed, loaded)
+        return loaded, self._pin(believed), mirror.url
+
+    def _ask(self, mirror: Mirror, path: str, limit: int) -> bytes:
+        return self._means.answers.get(self._means.get, mirror, path, limit)
+
+    def _forget(self, mirror: Mirror) -> None:
+        self._means.answers.forget(mirror, self._roots)
+        for each in self._upstream.mirror_lists:
+            folder, _, path = each.url.rpartition("/")
+            self._means.answers.forget(Mirror(folder), (path,))
 
     def _from_memory(self) -> tuple[Loaded, RootPin, str] | None:
         """Take the root believed last, from the store; None when it is not there any more."""
@@ -159,37 +207,44 @@ class Loader:
         raise unreachable or UnreachableError(f"no root at {mirror.url}")
 
     def _fetch_root(self, mirror: Mirror, place: RootFile) -> tuple[bytes, bytes | None]:
-        content = self._means.get(mirror, place.path, _ROOT_LIMIT)
+        content = self._ask(mirror, place.path, _ROOT_LIMIT)
         if place.signature is None or self._upstream.verify is not Verify.ROOT:
             return content, None
         try:
-            return content, self._means.get(mirror, place.signature, _ROOT_LIMIT)
+            return content, self._ask(mirror, place.signature, _ROOT_LIMIT)
         except NotFoundError as error:
             name = self._upstream.name
-            hint = f"use a mirror that serves the signed file, or take it without proof: --allow-unverified {name}"
+            hint = (
+                f"use a mirror that serves the signed file, or take it without proof: --allow-unverified {name}, "
+                "or verify: none in its entry where its keys are those of a known archive"
+            )
             raise VerificationError(f"upstream {name} is not signed: {mirror.url}/{place.path}", hint) from error
 
     def _verify(self, content: bytes, signature: bytes | None) -> _Believed:
-        keys: tuple[str, ...]
         what = f"root of upstream {self._upstream.name}"
         if self._upstream.verify is not Verify.ROOT:
-            verified, signer, keys = _unproven(content, what), "", ()
+            proof = Proof(_unproven(content, what), "", ())
         else:
-            keyring = Keyring.from_files(self._upstream.keys, self._upstream.fingerprints)
-            proof = (
-                keyring.verify_inline(content, what)
-                if signature is None
-                else keyring.verify_detached(content, signature, what)
-            )
-            verified, signer, keys = proof.content, proof.signer, keyring.fingerprints
-        root = self._format.read_root(verified, self._upstream, self._target)
+            prove = partial(self._prove, content, signature, what)
+            proof = self._means.answers.proof(self._upstream, content, signature, prove)
+        root = self._format.read_root(proof.content, self._upstream, self._target)
         if self._upstream.origin is not None and root.origin != self._upstream.origin:
             raise VerificationError(
                 f"{what} states origin {root.origin!r}, expected {self._upstream.origin!r}",
                 "this mirror serves another archive: mend the manifest's baseurl or origin",
             )
         store = self._means.store
-        return _Believed(root, store.put(content), store.put(signature) if signature else "", signer, keys)
+        kept = store.put(content), store.put(signature) if signature else ""
+        return _Believed(root, *kept, proof.signer, proof.keys)
+
+    def _prove(self, content: bytes, signature: bytes | None, what: str) -> Proof:
+        keyring = Keyring.from_files(self._upstream.keys, self._upstream.fingerprints)
+        verified = (
+            keyring.verify_inline(content, what)
+            if signature is None
+            else keyring.verify_detached(content, signature, what)
+        )
+        return Proof(verified.content, verified.signer, keyring.fingerprints)
 
     def _check_vouched(self, content: bytes) -> None:
         if self._vouched and hashlib.sha256(content).hexdigest() not in self._vouched:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from repobuild.catalog.values import Get
+from repobuild.catalog.answers import Get
 from repobuild.errors import HostileInputError, RepobuildError, UnreachableError
 from repobuild.markup import read_xml
 from repobuild.model import ListKind, Mirror, Upstream
@@ -40,12 +40,12 @@ def expand(upstream: Upstream, get: Get) -> Listed:
     for each in upstream.mirror_lists:
         folder, _, path = each.url.rpartition("/")
         try:
-            text = get(Mirror(folder), path, _LIMIT)
+            text = get(Mirror(folder, each.proxy), path, _LIMIT)
             found, vouched = _READERS[each.kind](text, f"{each.kind} of upstream {upstream.name}")
         except (UnreachableError, HostileInputError) as error:
             errors.append(error)
             continue
-        mirrors |= dict.fromkeys(Mirror(url) for url in found)
+        mirrors |= dict.fromkeys(Mirror(url, each.proxy) for url in found)
         digests |= vouched
     if not mirrors and errors:
         raise UnreachableError(

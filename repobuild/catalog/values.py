@@ -1,17 +1,15 @@
 """What a catalog is made with, and what it is."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from repobuild.catalog.answers import Answers, Get
 from repobuild.formats.protocol import Loaded, Universe
-from repobuild.model import Mirror, RootPin, Target
+from repobuild.model import RootPin, Target
 from repobuild.progress import Progress
 from repobuild.state import Memory
 from repobuild.store import Store
-
-Get = Callable[[Mirror, str, int], bytes]
-"""A small file from one mirror: (mirror, path, limit in bytes) -> content. UnreachableError when it cannot be had."""
 
 
 class Limits(Protocol):
@@ -64,3 +62,5 @@ class Means:
     memory: Memory
     limits: Limits
     progress: Progress
+    answers: Answers = field(default_factory=Answers)
+    """Shared by the targets of a run."""

@@ -1,20 +1,22 @@
 """sync, plan, lock, show."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, report_error, size, steps, table
-from repobuild.cli.options import Run, building, common, publishing
+from repobuild.cli.options import Run, building, common, narrowing, publishing
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
 
 CHECK_EXIT_CODE = 6
 """Of `sync --check` where there is something to do."""
 _SHOWN = 8
-"""Missing names shown before "and more"."""
+"""Files that are gone, of which so many are named."""
 
 
 @click.command()
@@ -27,55 +29,117 @@ def sync(run: Run, targets: Sequence[str], check: bool) -> int:
     """Make the repositories of TARGETs what the manifest says: resolve, download, verify, publish.
 
     A repository that is as it should be is left alone: no network, no rewrite. TARGET is like d12.x86_64 or
-    bookworm.amd64; `all` means every target of the manifest; none means this machine's own.
+    bookworm.amd64; `all` means every target that the manifest serves and we answer for; none means this machine's own.
     """
-    with run.session() as session:
-        if check:
-            chosen = run.targets(targets)
-            pending = [e.name for e in chosen if pipeline.is_pending(session, run.job(session, e), run.lock_path(e))]
-            if run.json:
-                out_json({"pending": pending})
-            return CHECK_EXIT_CODE if pending else 0
-        outcomes, failures = sync_targets(run, session, run.targets(targets))
+    begun = time.monotonic()
+    chosen = run.targets(targets)
+    if check:
+        return _check(run, chosen)
+    with run.session(chosen) as session:
+        outcomes, failures = sync_targets(run, session, chosen)
+    total = _total(outcomes, time.monotonic() - begun)
     if run.json:
-        done = [_outcome_json(outcome, seconds) for outcome, seconds in outcomes]
-        out_json({"targets": done, "failed": failed_json(failures)})
+        done = [_outcome_json(outcome) for outcome in outcomes]
+        out_json({"targets": done, "failed": failed_json(failures), "total": total})
     else:
-        _report(session, outcomes)
+        _report(session, outcomes, total)
     return failures[0][1].exit_code if failures else 0
+
+
+def _check(run: Run, chosen: Sequence[Target]) -> int:
+    """Say which targets there is something to do for."""
+    failures, pending = Failures(run, chosen), []
+    with run.session(chosen) as session:
+        for target in chosen:
+            with failures.of(target):
+                if pipeline.is_pending(session, run.job(session, target), run.lock_path(target)):
+                    pending.append(target.name)
+    if run.json:
+        out_json({"pending": pending, "failed": failed_json(failures.in_order())})
+    return failures.exit_code() or (CHECK_EXIT_CODE if pending else 0)
+
+
+class Failures:
+    """What went wrong for which target. Each error is said at once, and does not stop the other targets."""
+
+    def __init__(self, run: Run, targets: Sequence[Target]) -> None:
+        self._names = [each.name for each in targets]
+        self._debug = run.debug
+        self._met: dict[str, RepobuildError] = {}
+        self._hints: set[str | None] = set()
+        """Given already: what helps several targets is said once."""
+
+    def add(self, names: Sequence[str], error: RepobuildError) -> None:
+        """Take note of an error that ends these targets."""
+        self._met.update(dict.fromkeys(names, error))
+        is_news = error.hint not in self._hints
+        self._hints.add(error.hint)
+        of = f"{', '.join(names)}: " if len(self._names) > 1 else ""
+        report_error(error, of=of, debug=self._debug, with_hint=is_news)
+
+    @contextmanager
+    def of(self, target: Target) -> Iterator[None]:
+        """Take note of an error in the block, and go on after it."""
+        try:
+            yield
+        except RepobuildError as error:
+            self.add((target.name,), error)
+
+    def in_order(self) -> list[tuple[str, RepobuildError]]:
+        """Return the failures in the order of the targets."""
+        return [(name, self._met[name]) for name in self._names if name in self._met]
+
+    def among(self, results: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+        """Return results for machines, each with its `target`, and the failures among them, in the targets' order."""
+        failed = [{"target": name, **_failure_json(error)} for name, error in self.in_order()]
+        return sorted((*results, *failed), key=lambda each: self._names.index(str(each["target"])))
+
+    def exit_code(self) -> int:
+        """Return the exit code of the first failure, 0 when there is none."""
+        return next((error.exit_code for _, error in self.in_order()), 0)
 
 
 def sync_targets(
     run: Run, session: pipeline.Session, targets: Sequence[Target]
-) -> tuple[list[tuple["pipeline.Outcome", float]], list[tuple[str, RepobuildError]]]:
-    """Sync one target after the other; return outcomes with their seconds, and failures.
-
-    A failure is reported at once, and does not stop the others.
-    """
-    outcomes: list[tuple[pipeline.Outcome, float]] = []
-    failures: list[tuple[str, RepobuildError]] = []
+) -> tuple[list["pipeline.Outcome"], list[tuple[str, RepobuildError]]]:
+    """Sync targets together; return outcomes and failures in the order of the targets."""
+    failures = Failures(run, targets)
+    orders = []
     for target in targets:
-        begun = time.monotonic()
-        try:
-            outcome = pipeline.sync(session, run.job(session, target), run.lock_path(target))
-        except RepobuildError as error:
-            failures.append((target.name, error))
-            report_error(error, of=f"{target}: " if len(targets) > 1 else "", debug=run.debug)
-        else:
-            outcomes.append((outcome, time.monotonic() - begun))
-    return outcomes, failures
+        with failures.of(target):
+            orders.append((run.job(session, target), run.lock_path(target)))
+    outcomes = pipeline.sync_all(session, orders, failures.add)
+    return outcomes, failures.in_order()
 
 
 def failed_json(failures: Sequence[tuple[str, RepobuildError]]) -> dict[str, object]:
     """Return failures for machines, by target."""
-    return {name: {"error": error.message, "hint": error.hint, "exit": error.exit_code} for name, error in failures}
+    return {name: _failure_json(error) for name, error in failures}
 
 
-def _outcome_json(outcome: "pipeline.Outcome", seconds: float) -> dict[str, object]:
+def _failure_json(error: RepobuildError) -> dict[str, object]:
+    return {"error": error.message, "hint": error.hint, "exit": error.exit_code}
+
+
+def _outcome_json(outcome: "pipeline.Outcome") -> dict[str, object]:
     names = ("target", "path", "is_changed", "downloaded", "fetched", "reused", "mirrors", "notes")
     return {
         **fields(outcome, names),
         **_lock_json(outcome.lock),
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def _total(outcomes: Sequence["pipeline.Outcome"], seconds: float) -> dict[str, float]:
+    """Return what the targets come to together; a package that several of them hold is one."""
+    together = pipeline.sum_of([each.lock for each in outcomes])
+    return {
+        "packages": together.packages,
+        "size": together.size,
+        "downloaded": sum(each.downloaded for each in outcomes),
+        "fetched": sum(each.fetched for each in outcomes),
+        "reused": sum(each.reused for each in outcomes),
+        "missing": sum(len(each.lock.missing) for each in outcomes),
         "seconds": round(seconds, 3),
     }
 
@@ -89,6 +153,7 @@ def _lock_json(lock: Lock) -> dict[str, object]:
         "sets": len(lock.sets),
         "unverified": list(lock.unverified),
         "gone": list(lock.gone),
+        "foreign": [list(each) for each in lock.foreign],
     }
 
 
@@ -96,29 +161,32 @@ def _payload_size(lock: Lock) -> int:
     return sum(each.package.size for each in lock.choices) + sum(each.size for each in lock.assets)
 
 
-def _report(session: pipeline.Session, outcomes: Sequence[tuple["pipeline.Outcome", float]]) -> None:
+def _report(session: pipeline.Session, outcomes: Sequence["pipeline.Outcome"], total: Mapping[str, float]) -> None:
     if not outcomes:
         return
     header = ("target", "packages", "size", "downloaded", "reused", "missing", "seconds", "")
-    table(
-        header,
+    rows: list[tuple[object, ...]] = [
         (
-            (
-                outcome.target,
-                len(outcome.lock.choices),
-                size(_payload_size(outcome.lock)),
-                size(outcome.downloaded),
-                outcome.reused,
-                len(outcome.lock.missing),
-                f"{seconds:.1f}",
-                "published" if outcome.is_changed else "unchanged",
-            )
-            for outcome, seconds in outcomes
-        ),
-    )
-    for outcome, _ in outcomes:
+            outcome.target,
+            len(outcome.lock.choices),
+            size(_payload_size(outcome.lock)),
+            size(outcome.downloaded),
+            outcome.reused,
+            len(outcome.lock.missing),
+            f"{outcome.seconds:.1f}",
+            "published" if outcome.is_changed else "unchanged",
+        )
+        for outcome in outcomes
+    ]
+    if len(outcomes) > 1:
+        sizes = [size(int(total[name])) for name in ("size", "downloaded")]
+        rows.append(
+            ("total", total["packages"], *sizes, total["reused"], total["missing"], f"{total['seconds']:.1f}", "")
+        )
+    table(header, rows)
+    for outcome in outcomes:
         _report_details(outcome)
-    for outcome, _ in outcomes:
+    for outcome in outcomes:
         out(f"{outcome.target}: {outcome.path}")
         steps(pipeline.usage(session, outcome.lock))
 
@@ -128,70 +196,117 @@ def _report_details(outcome: "pipeline.Outcome") -> None:
         err(f"{outcome.target}: {count} files from {mirror}")
     for note in outcome.notes:
         err(f"{outcome.target}: {note}")
-    missing = [each.want for each in outcome.lock.missing]
-    if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        err(f"{outcome.target}: missing: {', '.join(missing[:_SHOWN])}{more}")
-    if outcome.lock.gone:
-        names = ", ".join(outcome.lock.gone[:_SHOWN])
-        err(f"{outcome.target}: {len(outcome.lock.gone)} packages are gone upstream, the next best were taken: {names}")
-    if outcome.lock.unverified:
-        err(f"{outcome.target}: not verified, as allowed: {', '.join(outcome.lock.unverified)}")
+    _report_lacking(outcome.target, outcome.lock)
+
+
+def _report_lacking(target: str, lock: Lock) -> None:
+    """Say what was asked for and is not as asked for."""
+    if lock.missing:
+        err(f"{target}: missing: {', '.join(each.want for each in lock.missing)}")
+    if lock.gone:
+        names = ", ".join(lock.gone[:_SHOWN])
+        err(f"{target}: {len(lock.gone)} packages are gone upstream, the next best were taken: {names}")
+    if lock.unverified:
+        err(f"{target}: not verified, as allowed: {', '.join(lock.unverified)}")
 
 
 @click.command()
 @building
 @common
-def plan(run: Run, targets: Sequence[str]) -> None:
-    """Say what sync would add, drop and download."""
-    with run.session() as session:
-        plans = [pipeline.plan(session, run.job(session, each), run.lock_path(each)) for each in run.targets(targets)]
+def plan(run: Run, targets: Sequence[str]) -> int:
+    """Say what sync would add, drop and download, and which upstreams it comes from."""
+    chosen = run.targets(targets)
+    failures, plans = Failures(run, chosen), []
+    with run.session(chosen) as session:
+        for target in chosen:
+            with failures.of(target):
+                plans.append(pipeline.plan(session, run.job(session, target), run.lock_path(target)))
+        total = pipeline.sum_of([each.lock for each in plans], session) if len(plans) > 1 else None
     if run.json:
-        names = ("target", "path", "added", "removed", "kept", "download", "downloads", "free", "notes")
-        out_json([{**fields(each, names), **_lock_json(each.lock)} for each in plans])
-        return
-    header = ("target", "packages", "size", "add", "drop", "keep", "download", "free")
-    table(
-        header,
-        (
-            (
-                each.target,
-                len(each.lock.choices),
-                size(each.size),
-                len(each.added),
-                len(each.removed),
-                each.kept,
-                f"{size(each.download)} in {each.downloads} files",
-                size(each.free),
-            )
-            for each in plans
-        ),
-    )
+        out_json(failures.among(map(_plan_json, plans)))
+        return failures.exit_code()
+    if plans:
+        _report_plans(plans, total)
     for each in plans:
         for note in each.notes:
             err(f"{each.target}: {note}")
+        _report_lacking(each.target, each.lock)
+        counts = Counter(choice.package.upstream for choice in each.lock.choices)
+        out(f"{each.target}: from {', '.join(f'{name} {counts[name]}' for name in each.modules) or 'nowhere'}")
         if run.verbose:
-            for name in each.added:
-                out(f"{each.target} + {name}")
-            for name in each.removed:
-                out(f"{each.target} - {name}")
+            _report_files(each)
+    return failures.exit_code()
+
+
+def _plan_json(planned: "pipeline.Plan") -> dict[str, object]:
+    names = ("target", "path", "added", "removed", "kept", "download", "downloads", "free", "notes")
+    about = ("name", "version", "arch", "filename", "size", "sha256", "upstream")
+    counts = Counter(choice.package.upstream for choice in planned.lock.choices)
+    return {
+        **fields(planned, names),
+        **_lock_json(planned.lock),
+        "upstreams": {name: {"module": module, "packages": counts[name]} for name, module in planned.modules.items()},
+        "resolution": [
+            {**fields(each.package, about), "module": planned.modules[each.package.upstream], "why": each.why}
+            for each in planned.lock.choices
+        ],
+    }
+
+
+def _report_plans(plans: Sequence["pipeline.Plan"], total: "pipeline.Sum | None") -> None:
+    header = ("target", "packages", "size", "add", "drop", "keep", "download", "free")
+    rows: list[tuple[object, ...]] = [
+        (
+            each.target,
+            len(each.lock.choices),
+            size(each.size),
+            len(each.added),
+            len(each.removed),
+            each.kept,
+            f"{size(each.download)} in {each.downloads} files",
+            size(each.free),
+        )
+        for each in plans
+    ]
+    if total is not None:
+        sums = [sum(column) for column in zip(*((len(e.added), len(e.removed), e.kept) for e in plans), strict=True)]
+        download = f"{size(total.download)} in {total.downloads} files"
+        rows.append(("total", total.packages, size(total.size), *sums, download, size(plans[0].free)))
+    table(header, rows)
+
+
+def _report_files(planned: "pipeline.Plan") -> None:
+    """Print every file: `+` comes, `=` stays, `-` goes; a package with its upstream and that one's module."""
+    added = set(planned.added)
+    for each in planned.lock.choices:
+        package = each.package
+        module = planned.modules[package.upstream]
+        sign = "+" if package.filename in added else "="
+        out(f"{planned.target} {sign} {package.filename}  {package.upstream}{f' ({module})' if module else ''}")
+    for asset in planned.lock.assets:
+        out(f"{planned.target} {'+' if asset.name in added else '='} {asset.name}")
+    for name in planned.removed:
+        out(f"{planned.target} - {name}")
 
 
 @click.command()
 @building
 @common
-def lock(run: Run, targets: Sequence[str]) -> None:
+def lock(run: Run, targets: Sequence[str]) -> int:
     """Resolve the wants of TARGETs and write their locks; with --update, look upstream again."""
-    rows = []
-    with run.session() as session:
-        for target in run.targets(targets):
-            path = run.lock_path(target)
-            locked = pipeline.lock_job(session, run.job(session, target), path)
-            pipeline.write_lock(path, locked.text)
-            rows.append((target, path, locked))
+    chosen = run.targets(targets)
+    failures, rows = Failures(run, chosen), []
+    with run.session(chosen) as session:
+        for target in chosen:
+            with failures.of(target):
+                path = run.lock_path(target)
+                locked = pipeline.lock_job(session, run.job(session, target), path)
+                pipeline.write_lock(path, locked.text)
+                rows.append((target, path, locked))
     if run.json:
-        out_json([{"target": t.name, "path": str(p), "is_new": x.is_new, **_lock_json(x.lock)} for t, p, x in rows])
-        return
+        done = ({"target": t.name, "path": str(p), "is_new": x.is_new, **_lock_json(x.lock)} for t, p, x in rows)
+        out_json(failures.among(done))
+        return failures.exit_code()
     for target, path, locked in rows:
         word = "resolved" if locked.is_new else "unchanged"
         out(f"{target}: {len(locked.lock.choices)} packages, {size(_payload_size(locked.lock))}, {word}: {path}")
@@ -199,22 +314,28 @@ def lock(run: Run, targets: Sequence[str]) -> None:
             err(f"{target}: {note}")
         for each in locked.lock.missing:
             err(f"{target}: missing: {each.want}: {each.reason}")
+    return failures.exit_code()
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--region", help="Which mirrors: auto, host, default, china, europe ….")
+@narrowing
 @common
-def show(run: Run, targets: Sequence[str]) -> None:
+def show(run: Run, targets: Sequence[str]) -> int:
     """Show what TARGETs see of the manifest: upstreams with their URLs, and the wants, expanded."""
-    described = [
-        run.manifest.describe(each, region=run.region, host_mirrors=run.host_mirrors) for each in run.targets(targets)
-    ]
+    chosen = run.targets(targets)
+    failures, described = Failures(run, chosen), []
+    for target in chosen:
+        with failures.of(target):
+            described.append(run.description(target))
     if run.json:
-        out_json(described[0].to_json() if len(described) == 1 else [each.to_json() for each in described])
-        return
+        found = failures.among(each.to_json() for each in described)
+        out_json(found[0] if len(found) == 1 else found)
+        return failures.exit_code()
     for each in described:
         out(f"{each.target} ({each.region})")
+        out(f"  nodes read: {' '.join(each.node_modules)}")
         for upstream in each.upstreams:
             options = " ".join(f"{key}={_word(value)}" for key, value in upstream.options.items())
             out(f"  {upstream.name} [{upstream.module}] {options}")
@@ -222,6 +343,11 @@ def show(run: Run, targets: Sequence[str]) -> None:
                 out(f"    {url}")
         for group in each.groups:
             out(f"  {' '.join(group)}")
+        if each.installs:
+            out("  the playbooks install:")
+        for group in each.installs:
+            out(f"    {' '.join(group)}")
+    return failures.exit_code()
 
 
 def _word(value: object) -> str:

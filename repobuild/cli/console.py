@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_speaking = threading.Lock()
+"""Held for a line, so that lines of several threads stay whole."""
 
 
 def safe(text: str) -> str:
@@ -39,18 +41,19 @@ def out(text: str = "") -> None:
 
 def err(text: str) -> None:
     """Print a line for the operator, around a progress bar if one is shown."""
-    if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(safe(text), file=sys.stderr)
-    else:
-        print(safe(text), file=sys.stderr)
+    with _speaking:
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(safe(text), file=sys.stderr)
+        else:
+            print(safe(text), file=sys.stderr)
 
 
-def report_error(error: RepobuildError, *, debug: bool, of: str = "") -> None:
+def report_error(error: RepobuildError, *, debug: bool, of: str = "", with_hint: bool = True) -> None:
     """Print what went wrong and what to do; with `debug`, where it comes from."""
     if debug:
         err("".join(traceback.format_exception(error)).rstrip())
     err(f"error: {of}{error.message}")
-    if error.hint:
+    if error.hint and with_hint:
         err(f"hint: {error.hint}")
 
 
@@ -85,10 +88,15 @@ class Voice:
         self._is_terminal = is_terminal
         self._bar: tqdm[Any] | None = None
         self._lock = threading.Lock()
+        self._said: set[str] = set()
 
     def note(self, text: str) -> None:
-        """Say one line."""
-        err(text)
+        """Say one line, once: several targets may come upon the same."""
+        with self._lock:
+            is_news = text not in self._said
+            self._said.add(text)
+        if is_news:
+            err(text)
 
     def debug(self, text: str) -> None:
         """Say one line with `-v`."""

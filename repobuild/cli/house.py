@@ -19,7 +19,7 @@ _MANUALS = {"manual": "repobuild.1.md", "manifest": "repobuild-manifest.5.md"}
 @common
 def targets(run: Run) -> None:
     """List the targets there are, which of them the manifest serves, and which is this machine's own."""
-    served = set(run.manifest.targets)
+    served = set(run.manifests.targets)
     rows = [
         (
             each.name,
@@ -84,7 +84,7 @@ def _show(run: Run, path: Path | None) -> None:
 def gc(run: Run, dry_run: bool) -> None:
     """Remove from the store what no lock and no published repository needs."""
     with run.session() as session:
-        freed = pipeline.collect(session, run.manifest.name, run.known_locks(), dry_run=dry_run)
+        freed = pipeline.collect(session, run.known_locks(), dry_run=dry_run)
     if run.json:
         out_json(fields(freed, ("objects", "bytes")))
         return

@@ -11,14 +11,26 @@ from typing import Any
 
 import click
 
-from repobuild import fetch, host, manifest, pipeline
+from repobuild import fetch, host, pipeline
+from repobuild.cli.access import reveal_all
 from repobuild.cli.console import Voice, err
 from repobuild.durable import Folder
-from repobuild.errors import UsageError
-from repobuild.model import Job, Mirror, Target
+from repobuild.errors import RepobuildError, UsageError
+from repobuild.manifest import (
+    Description,
+    Generation,
+    Manifest,
+    Manifests,
+    check_accepted,
+    join_accesses,
+    load_accesses,
+    load_all,
+    shipped_folder,
+)
+from repobuild.model import HostMirror, Job, Target, Verify
 from repobuild.pipeline import Session, Settings
 from repobuild.signing import SigningKey
-from repobuild.targets import parse_target
+from repobuild.targets import TARGETS, parse_target
 
 DEFAULT_HOME = Path("/www")
 FALLBACK_HOME = Path("www")
@@ -35,12 +47,16 @@ class Run:
     """What the command line says, and what follows from it and from the environment."""
 
     config: Path | None
+    pigsty: Path | None
+    generation: str | None
+    profile: str | None
     home: Path | None
     verbose: bool
     debug: bool
     json: bool
     jobs: int = 16
     region: str | None = None
+    access: Path | None = None
     lock: Path | None = None
     key: Path | None = None
     passphrase_file: Path | None = None
@@ -55,6 +71,7 @@ class Run:
     allow_older: bool = False
     allow_unverified: tuple[str, ...] = ()
     add: tuple[Path, ...] = ()
+    only_repo_packages: bool = False
 
     @cached_property
     def voice(self) -> Voice:
@@ -62,14 +79,29 @@ class Run:
         return Voice(verbose=self.verbose, is_terminal=sys.stderr.isatty())
 
     @cached_property
-    def manifest(self) -> manifest.Manifest:
-        """The manifest: `--config`, else the shipped one."""
-        return manifest.load(self.manifest_path)
+    def manifests(self) -> Manifests:
+        """What `--config`, `--pigsty` and their like name; the shipped manifest when they name nothing."""
+        generation = Generation(self.generation) if self.generation else None
+        return load_all(self.config, self.pigsty, generation, self.profile)
 
     @cached_property
-    def manifest_path(self) -> Path:
-        """Where the manifest is."""
-        return self.config or manifest.default_manifest()
+    def general(self) -> Manifest:
+        """What does not depend on a target."""
+        return self.manifests.general
+
+    def manifest_of(self, target: Target) -> Manifest:
+        """Return the manifest of a target; what is doubtful in it is said once."""
+        found = self.manifests.of(target)
+        for each in found.doubts(target):
+            if each not in self.said:
+                self.said.add(each)
+                err(f"warning: {each}")
+        return found
+
+    @cached_property
+    def said(self) -> set[str]:
+        """Warnings given already."""
+        return set()
 
     @cached_property
     def host(self) -> Target | None:
@@ -81,56 +113,82 @@ class Run:
         """The home: `--home`, else the manifest's; `./www` when that is not given and cannot be written."""
         if self.home is not None:
             return self.home
-        wanted = self.manifest.home
+        wanted = self.general.home
         if wanted != DEFAULT_HOME or _can_write(wanted):
             return wanted
         err(f"{wanted} cannot be written by this user: using {FALLBACK_HOME.absolute()} (choose with --home)")
         return FALLBACK_HOME.absolute()
 
     def targets(self, words: Sequence[str]) -> list[Target]:
-        """Return the targets named, `all` for the manifest's; none for the host's own, else the fallback."""
+        """Return the targets named, `all` for those that are promised; none for the host's own, else the fallback."""
         if not words:
             own = self.host
-            if own is not None and own in self.manifest.targets:
+            if own is not None and own in self.manifests.targets:
                 return [own]
             return [parse_target(FALLBACK_TARGET)]
         if self.lock is not None and (len(set(words)) > 1 or "all" in words):
             raise UsageError(
                 "--lock names one file, and there are several targets", "leave --lock out, or run them one by one"
             )
-        named = [each for word in words for each in (self.manifest.targets if word == "all" else [parse_target(word)])]
+        named = [each for word in words for each in (self._every() if word == "all" else [parse_target(word)])]
         return list(dict.fromkeys(named))
+
+    def _every(self) -> list[Target]:
+        """Return the targets of the manifest that we answer for: the others are built by their names alone."""
+        served = self.manifests.targets
+        promised = [each for each in served if each in TARGETS]
+        if not promised:
+            names = ", ".join(each.name for each in served) or "none"
+            raise UsageError(
+                f"`all` leaves no target here; the manifest serves: {names}", "name the target to build for"
+            )
+        return promised
 
     def job(self, session: Session, target: Target) -> Job:
         """Return what a target sees of the manifest, and of the folders added to it."""
-        job = self.manifest.job(
+        job = self.manifest_of(target).job(
             target,
             region=self.region,
             host_mirrors=self.host_mirrors,
             allow_unverified=frozenset(self.allow_unverified),
+            only_repo_packages=self.only_repo_packages,
         )
+        for each in job.upstreams:
+            if each.name in self.allow_unverified and each.verify is not Verify.NONE:
+                self.voice.note(
+                    f"{each.name} stays verified where its keys are known: --allow-unverified is for the rest"
+                )
         return pipeline.add_files(session, job, self.add) if self.add else job
 
+    def description(self, target: Target) -> Description:
+        """Return what a person wants to see of a target before a run."""
+        return self.manifest_of(target).describe(
+            target,
+            region=self.region,
+            host_mirrors=self.host_mirrors,
+            only_repo_packages=self.only_repo_packages,
+        )
+
     @cached_property
-    def host_mirrors(self) -> tuple[Mirror, ...]:
-        """What this machine's own package manager is configured with."""
-        is_told_apart = any(each.origin is not None for each in self.manifest.upstreams)
-        is_asked = self.region == "host" or (self.region in {None, "auto"} and is_told_apart)
-        return host.apt_mirrors(progress=self.voice) if is_asked else ()
+    def host_mirrors(self) -> tuple[HostMirror, ...]:
+        """What this machine's own package managers are configured with."""
+        if self.region not in {None, "auto", "host"}:
+            return ()
+        return (*host.apt_mirrors(progress=self.voice), *host.yum_repositories(progress=self.voice))
 
     def lock_path(self, target: Target) -> Path:
         """Return where a target's lock is: `--lock`, beside the manifest where that folder is ours, else the state."""
         if self.lock is not None:
             return self.lock
-        path = self.manifest_path.absolute()
+        path = self.manifests.path.absolute()
         name = f"{path.stem}.{target.name}.lock"
-        is_installed = manifest.shipped_folder() == path.parent and not (path.parent.parent / ".git").exists()
+        is_installed = shipped_folder() == path.parent and not (path.parent.parent / ".git").exists()
         return (_state_folder() if is_installed or not _is_own(path.parent) else path.parent) / name
 
     @cached_property
     def signing_key(self) -> SigningKey | None:
         """The key: `--key`, the manifest's, or the one that `key new` made; None when there is none."""
-        return self.load_key(self.key or self.manifest.signing_key)
+        return self.load_key(self.key or self.general.signing_key)
 
     def load_key(self, path: Path | None) -> SigningKey | None:
         """Return the key in `path`, else the one that `key new` made; None when there is none."""
@@ -140,11 +198,20 @@ class Run:
 
     def known_locks(self) -> list[Path]:
         """Return the lock files of this manifest and of installed ones."""
-        beside = self.manifest_path.absolute().parent.glob(f"{self.manifest_path.stem}.*.lock")
+        path = self.manifests.path
+        beside = path.absolute().parent.glob(f"{path.stem}.*.lock")
         return sorted({*beside, *_state_folder().glob("*.*.lock")})
 
-    def session(self) -> Session:
-        """Return the run's session."""
+    def session(self, targets: Sequence[Target] = ()) -> Session:
+        """Return the run's session, in which counts what the manifests of `targets` say of servers.
+
+        Raises:
+            UsageError: when `--allow-unverified` names what none of them has.
+            ManifestError: when they disagree about a server.
+        """
+        manifests = [each for each in map(self._readable, targets) if each is not None]
+        if len(manifests) == len(targets):
+            check_accepted(self.allow_unverified, manifests)
         return Session(
             Settings(
                 home=self.web_root,
@@ -152,7 +219,7 @@ class Run:
                 state=_state_folder(),
                 host=self.host,
                 now=int(time.time()),
-                fetching=self._fetch_settings(),
+                fetching=self._fetch_settings(manifests),
                 key=self.signing_key,
                 offline=self.offline,
                 update=self.update,
@@ -167,13 +234,27 @@ class Run:
             self.voice,
         )
 
-    def _fetch_settings(self) -> fetch.Settings:
+    def _readable(self, target: Target) -> Manifest | None:
+        """Return the manifest of a target; None where something is wrong with it, which is said in its turn."""
+        try:
+            return self.manifests.of(target)
+        except RepobuildError:
+            return None
+
+    def _fetch_settings(self, manifests: Sequence[Manifest]) -> fetch.Settings:
         names = {"http": "http_proxy", "https": "https_proxy", "all": "all_proxy"}
         env = {key.lower(): value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
-        if self.config is not None or not env:
-            env = {**env, **{key.lower(): value for key, value in self.manifest.proxy_env.items()}}
+        if self.config is not None or self.pigsty is not None or not env:
+            env = {**env, **{key.lower(): value for key, value in self.general.proxy_env.items()}}
         proxies = {scheme: env[name] for scheme, name in names.items() if env.get(name)}
-        return fetch.Settings(jobs=self.jobs, proxies=proxies, no_proxy=env.get("no_proxy", ""))
+        stated = join_accesses(each.accesses for each in (manifests or [self.general]))
+        sources = {**stated, **(load_accesses(self.access) if self.access is not None else {})}
+        return fetch.Settings(
+            jobs=self.jobs,
+            proxies=proxies,
+            no_proxy=env.get("no_proxy", ""),
+            access=reveal_all(sources, os.environ, self.voice),
+        )
 
 
 def default_key() -> Path:
@@ -191,7 +272,17 @@ def common(function: Command) -> Command:
         return function(Run(**shared), **own)
 
     options = (
-        click.option("-c", "--config", type=_FILE, help="The manifest; the shipped quickstart.yml when not given."),
+        click.option(
+            "-c",
+            "--config",
+            type=_FILE,
+            help="The manifest, or Pigsty's inventory; the shipped quickstart.yml if not given.",
+        ),
+        click.option("--pigsty", type=_FOLDER, help="Pigsty's folder: read its own files, with -c the inventory."),
+        click.option(
+            "--generation", type=click.Choice(["v3", "v4"]), help="Of Pigsty's files; by their version when not given."
+        ),
+        click.option("--profile", help="A profile of the manifest."),
         click.option("--home", type=_PATH, help="The web root; /www when not given."),
         click.option("--json", is_flag=True, help="Print the result for machines."),
         click.option("-v", "--verbose", is_flag=True, help="Say more about what is done."),
@@ -205,11 +296,13 @@ def building(function: Command) -> Command:
     options = (
         click.argument("targets", nargs=-1, metavar="[TARGET]..."),
         click.option("--region", help="Which mirrors: auto, host, default, china, europe …; auto when not given."),
+        click.option("--access", type=_FILE, help="How servers are reached: credentials, certificates, proxies."),
         click.option("-j", "--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Connections."),
         click.option("--lock", type=_PATH, help="The lock file; beside the manifest when not given."),
         click.option("--update", is_flag=True, help="Look upstream again, and move the lock."),
         click.option("--locked", is_flag=True, help="Refuse to move the lock."),
         click.option("--offline", is_flag=True, help="Never touch the network."),
+        narrowing,
         click.option("--skip-missing", is_flag=True, help="Go on without names that no upstream has."),
         click.option("--skip-unavailable", is_flag=True, help="Go on without upstreams that cannot be reached."),
         click.option(
@@ -222,6 +315,12 @@ def building(function: Command) -> Command:
         ),
     )
     return _decorated(function, options)
+
+
+def narrowing(function: Command) -> Command:
+    """Give a command the option of everything that looks at the wants."""
+    text = "Leave out what the playbooks install (node_packages …)."
+    return click.option("--only-repo-packages", is_flag=True, help=text)(function)
 
 
 def publishing(function: Command) -> Command:

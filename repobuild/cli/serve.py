@@ -1,5 +1,6 @@
-"""client, nginx, serve."""
+"""client, nginx, dns, ntp, serve."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +11,8 @@ from repobuild import pipeline, webserver
 from repobuild.cli.console import err, out, out_json
 from repobuild.cli.options import Run, common, signing
 from repobuild.errors import UsageError
+from repobuild.portal import SiteKind
+from repobuild.targets import ALL_TARGETS
 
 
 @click.command()
@@ -22,8 +25,11 @@ def client(run: Run, targets: Sequence[str], http: str | None) -> None:
     found = {}
     with run.session() as session:
         for target in run.targets(targets):
-            endpoint = (http or run.manifest.endpoint).rstrip("/")
-            found[target.name] = pipeline.client_files(session, target, run.manifest.name, endpoint)
+            general = run.general
+            endpoint = (http or general.endpoint).rstrip("/")
+            found[target.name] = pipeline.client_files(
+                session, target, general.name, endpoint, general.client_generation
+            )
     if run.json:
         out_json(found)
         return
@@ -35,34 +41,117 @@ def client(run: Run, targets: Sequence[str], http: str | None) -> None:
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--port", type=click.IntRange(1, 65535), help="The port; that of repo_endpoint when not given.")
-@click.option("--server-name", multiple=True, help="A name clients use; that of repo_endpoint when not given.")
-@click.option("--locations", is_flag=True, help="Only the locations, to include in a server that is there.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="A lone server, on this port; repo_endpoint's if not given."
+)
+@click.option("--server-name", multiple=True, help="A lone server, of this name; repo_endpoint's host if not given.")
+@click.option("--locations", "form", flag_value="locations", help="Only the locations, to include in a server.")
+@click.option("--page", "form", flag_value="page", help="The landing page instead: HTML for the home's index.html.")
+@click.option("--users", "form", flag_value="users", help="The password file instead; needs -o.")
 @click.option("-o", "--out", "path", type=click.Path(path_type=Path), help="A file to write instead of stdout.")
 @common
 def nginx(
-    run: Run, targets: Sequence[str], port: int | None, server_name: Sequence[str], locations: bool, path: Path | None
+    run: Run, targets: Sequence[str], port: int | None, server_name: Sequence[str], form: str | None, path: Path | None
 ) -> None:
-    """Write the nginx configuration that serves the repositories; nginx -t checks it where there is an nginx."""
-    endpoint = urlsplit(run.manifest.endpoint)
-    with run.session() as session:
-        chosen = run.targets(targets) if targets else list(run.manifest.targets)
-        prefixes = tuple(f"/{'/'.join(session.parts(each.name, run.manifest.name))}/" for each in chosen)
-        spec = webserver.NginxSpec(
-            home=str(session.settings.home.absolute()),
-            repositories=prefixes,
-            port=port or endpoint.port or 80,
-            server_names=tuple(server_name) or ((endpoint.hostname,) if endpoint.hostname else ()),
-        )
-    text = webserver.nginx_locations(spec) if locations else webserver.nginx_config(spec)
-    if not webserver.validate(text, locations=locations):
+    """Write the web server's configuration: the portal where the manifest has an `infra_portal`, else a lone server.
+
+    nginx -t checks it where there is an nginx.
+    """
+    if form is not None and (port or server_name):
+        raise UsageError(f"--{form} goes without --port and --server-name", "those are for a lone server")
+    if form == "users":
+        _write_users(run, path)
+        return
+    if form == "page":
+        known = run.targets(targets) if targets else [*run.manifests.targets, *ALL_TARGETS]
+        with run.session() as session:
+            text = pipeline.landing_page(session, known, run.general.name, run.general.portal)
+        _hand_over(run, "page", text, path)
+        return
+    lone = _lone(run, targets, port, server_name)
+    if form == "locations":
+        text = webserver.nginx_locations(lone)
+    elif run.general.portal.is_stated and not (port or server_name):
+        text = _portal(run, lone)
+    else:
+        text = webserver.nginx_config(lone)
+    if not webserver.validate(text, locations=form == "locations"):
         err("there is no nginx here, so its own check was left out")
+    _hand_over(run, "config", text, path)
+
+
+def _lone(run: Run, targets: Sequence[str], port: int | None, names: Sequence[str]) -> webserver.NginxSpec:
+    """Return what a server of the repositories alone serves."""
+    endpoint = urlsplit(run.general.endpoint)
+    name = run.general.name
+    with run.session() as session:
+        chosen = run.targets(targets) if targets else list(run.manifests.targets)
+        prefixes = tuple(f"/{'/'.join(session.parts(each.name, name))}/" for each in chosen)
+        return webserver.NginxSpec(
+            home=str(session.settings.home.absolute()),
+            repositories=prefixes or (f"/{name}/",),
+            port=port or endpoint.port or 80,
+            server_names=tuple(names) or ((endpoint.hostname,) if endpoint.hostname else ()),
+        )
+
+
+def _portal(run: Run, lone: webserver.NginxSpec) -> str:
+    """Return the portal's configuration; what nginx will miss when it starts is said."""
+    portal = run.general.portal
+    spec = webserver.PortalSpec(portal=portal, home=lone.home, repositories=lone.repositories, acme=f"{lone.home}/acme")
+    text = webserver.portal_config(spec)
+    if not any(site.kind is SiteKind.HOME and site.domain for site in portal.sites):
+        err("infra_portal has no `home` with a domain, so nothing serves the repositories")
+    absent = [each for each in webserver.certificates(spec) if not os.access(each, os.F_OK)]
+    if absent:
+        err(f"nginx starts only where these files are, and here they are not: {', '.join(absent)}")
+    return text
+
+
+def _write_users(run: Run, path: Path | None) -> None:
+    if path is None:
+        raise UsageError("passwords go to a file, not to a terminal or a log", "name it: -o /etc/nginx/.htpasswd")
+    portal = run.general.portal
+    pipeline.write_secret(path, webserver.users_file(portal).encode(), is_for_group=True)
+    err(f"for the owner and group alone: let nginx's group read it, as with chgrp www-data {path}")
+    if run.json:
+        out_json({"users": [name for name, _ in portal.users], "path": str(path)})
+
+
+def _hand_over(run: Run, what: str, text: str, path: Path | None, **more: object) -> None:
+    """Write a text to a file, or print it; `more` goes with it for machines."""
     if path is not None:
         pipeline.write_text(path, text)
     if run.json:
-        out_json({"config": text, "path": str(path) if path else None})
+        out_json({what: text, "path": str(path) if path else None, **more})
     elif path is None:
         out(text.rstrip("\n"))
+
+
+@click.command()
+@click.option("--hosts", is_flag=True, help="As lines of /etc/hosts.")
+@click.option("-o", "--out", "path", type=click.Path(path_type=Path), help="A file to write instead of stdout.")
+@common
+def dns(run: Run, hosts: bool, path: Path | None) -> None:
+    """Write the names of the portal and of `dns_records`, for dnsmasq or as /etc/hosts has them."""
+    portal = run.general.portal
+    text = webserver.hosts_file(portal) if hosts else webserver.dnsmasq_config(portal)
+    records = [{"name": name, "address": address} for name, address in webserver.dns_records(portal)]
+    _hand_over(run, "config", text, path, records=records)
+
+
+@click.command()
+@click.option("--client", is_flag=True, help="For machines that follow the INFRA node.")
+@click.option("--allow", multiple=True, metavar="NETWORK", help="Who may ask; all private networks when not given.")
+@click.option("-o", "--out", "path", type=click.Path(path_type=Path), help="A file to write instead of stdout.")
+@common
+def ntp(run: Run, client: bool, allow: Sequence[str], path: Path | None) -> None:
+    """Write what makes chronyd serve the time, or with --client follow the INFRA node."""
+    if client and allow:
+        raise UsageError("--allow is for the server", "leave out --client, or --allow")
+    portal = run.general.portal
+    text = webserver.chrony_client(portal) if client else webserver.chrony_server(allow or webserver.PRIVATE_NETWORKS)
+    _hand_over(run, "config", text, path)
 
 
 @click.command()
@@ -85,4 +174,4 @@ def serve(run: Run, address: str, port: int) -> None:
         server.server_close()
 
 
-COMMANDS = (client, nginx, serve)
+COMMANDS = (client, nginx, dns, ntp, serve)

@@ -24,13 +24,13 @@ def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
     """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network."""
     results = []
     chosen = run.targets(targets)
-    with run.session() as session:
+    with run.session(chosen) as session:
         _, failures = sync_targets(run, session, chosen)
         failed = {name for name, _ in failures}
         for target in chosen:
             if target.name in failed:
                 continue
-            result = pipeline.bundle(session, target.name, run.manifest.name, folder)
+            result = pipeline.bundle(session, target.name, run.general.name, folder)
             results.append((target.name, result))
             if not run.json:
                 out(f"{target}: {result.path} ({size(result.size)}, {result.files} files)")
@@ -92,7 +92,7 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
     with run.session() as session:
         for target in run.targets(targets):
             path = run.lock_path(target)
-            name = run.manifest.name
+            name = run.general.name
             chosen = pipeline.rollback(session, target.name, name, path if path.is_file() else None)
             results.append({"target": target.name, "time": chosen.time, "packages": len(chosen.choices)})
             if not run.json:
@@ -134,11 +134,11 @@ def check(run: Run, places: Sequence[str]) -> None:
 
 def _paths(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[Path]:
     if not places:
-        return [session.repository(each.name, run.manifest.name).path for each in run.targets(())]
+        return [session.repository(each.name, run.general.name).path for each in run.targets(())]
     return [
         Path(place)
         if "/" in place or Path(place).exists()
-        else session.repository(parse_target(place).name, run.manifest.name).path
+        else session.repository(parse_target(place).name, run.general.name).path
         for place in places
     ]
 

@@ -8,16 +8,17 @@ rota       which mirror is next, and the error when none is left
 line       one thread's connections, and the guard that a watch inspects
 faults     what can go wrong with one try
 proxies    which proxy a URL is fetched through
+access     which credentials, certificates and authorities count for a URL
 """
 
 from typing import TYPE_CHECKING, Any
 
-from repobuild.fetch.values import Fetched, Location, Pin, Request, Settings
+from repobuild.fetch.values import Arrival, Fetched, Location, Pin, Request, Settings
 
 if TYPE_CHECKING:
     from repobuild.fetch.fetcher import Fetcher
 
-__all__ = ["Fetched", "Fetcher", "Location", "Pin", "Request", "Settings"]
+__all__ = ["Arrival", "Fetched", "Fetcher", "Location", "Pin", "Request", "Settings"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,14 @@
-"""The threads that download: the largest file first, and all stop when one fails."""
+"""The threads that download: the largest file first; of what fails, all that is of no use without it is dropped."""
 
 import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from repobuild.errors import BusyError
+from repobuild.errors import BusyError, DiskError, RepobuildError
 from repobuild.fetch.download import Download
 from repobuild.fetch.faults import StoppedError
 from repobuild.fetch.line import Line
@@ -32,12 +32,16 @@ class Crew:
     def __init__(self, settings: Settings, take_line: Lines, give_line: Callable[[Line], None]) -> None:
         self.bytes = 0
         self.finished: list[Download] = []
+        self.failed: dict[int, RepobuildError] = {}
+        """The groups that are not complete, by number, and what each of them met first."""
         self._settings = settings
         self._take_line = take_line
         self._give_line = give_line
         self._change = threading.Condition()
         self._stopping = threading.Event()
-        self._tasks: list[tuple[int, int, Callable[[Line], None]]] = []
+        self._groups: tuple[frozenset[Download], ...] = ()
+        self._wanted: frozenset[Download] = frozenset()
+        self._tasks: list[tuple[int, int, Download, Callable[[Line], None]]] = []
         self._numbers = itertools.count()
         self._unfinished = 0
         self._lines: list[Line] = []
@@ -45,14 +49,19 @@ class Crew:
         self._sealers = ThreadPoolExecutor(_SEALERS, "seal")
         self._unsealed = threading.Semaphore(_UNSEALED)
 
-    def download(self, downloads: Sequence[Download]) -> None:
-        """Bring all downloads into the store.
+    def download(self, groups: Sequence[Collection[Download]]) -> None:
+        """Bring all downloads of all groups into the store; a download may be in several.
+
+        A group fails with the first of its downloads, and those that only failed groups have are dropped.
 
         Raises:
-            RepobuildError: the first that any of them met; the others are stopped.
+            DiskError: the first that any of them met; the others are stopped.
         """
+        self._groups = tuple(map(frozenset, groups))
+        downloads = list(dict.fromkeys(each for group in groups for each in group))
+        self._wanted = frozenset(downloads)
         for download in downloads:
-            self.later(download.request.size or 0, self._task(download))
+            self.later(download, self._task(download))
         threads = [
             threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True)
             for number in range(self._settings.jobs)
@@ -61,7 +70,7 @@ class Crew:
             for thread in threads:
                 thread.start()
             with self._change:
-                while self._unfinished and self._error is None:
+                while self._unfinished and not self._stopping.is_set():
                     self._change.wait(1.0)
         except BaseException as error:
             self._fail(error)
@@ -71,17 +80,21 @@ class Crew:
         if self._error is not None:
             raise self._error
 
-    def later(self, size: int, task: Callable[[Line], None]) -> None:
-        """Queue a task, larger ones first."""
-        with self._change:
-            self._unfinished += 1
-            heapq.heappush(self._tasks, (-size, next(self._numbers), task))
-            self._change.notify()
+    def later(self, download: Download, task: Callable[[Line], None]) -> None:
+        """Queue a task of a download, those of larger ones first."""
+        self._queue(download.request.size or 0, download, task)
 
-    def received(self, count: int) -> None:
-        """Count bytes that came."""
+    def received(self, download: Download, count: int) -> None:
+        """Count bytes that came.
+
+        Raises:
+            StoppedError: when nobody wants the download any more.
+        """
         with self._change:
             self.bytes += count
+            download.bytes += count
+            if download not in self._wanted:
+                raise StoppedError
 
     def finish(self, download: Download) -> None:
         """Have a verified object flushed and accepted beside the downloads."""
@@ -108,15 +121,21 @@ class Crew:
                 if time.monotonic() > download.deadline:
                     raise
                 self.pause(_ELSEWHERE_SECONDS)
-                self.later(0, task)
+                self._queue(0, download, task)
                 return
             if is_wanted:
                 download.run(line)
 
         return task
 
+    def _queue(self, size: int, download: Download, task: Callable[[Line], None]) -> None:
+        with self._change:
+            self._unfinished += 1
+            heapq.heappush(self._tasks, (-size, next(self._numbers), download, task))
+            self._change.notify()
+
     def _seal(self, download: Download) -> None:
-        with self._counted():
+        with self._counted(download):
             self._unsealed.release()
             if not self._stopping.is_set():
                 download.incoming.accept()
@@ -127,13 +146,14 @@ class Crew:
         try:
             with self._change:
                 self._lines.append(line)
-            for task in self._given():
-                with self._counted():
-                    task(line)
+            for download, task in self._given():
+                with self._counted(download):
+                    if download in self._wanted:
+                        task(line)
         finally:
             self._give_line(line)
 
-    def _given(self) -> Iterator[Callable[[Line], None]]:
+    def _given(self) -> Iterator[tuple[Download, Callable[[Line], None]]]:
         """Yield tasks until none is left and none can come any more."""
         while True:
             with self._change:
@@ -141,16 +161,20 @@ class Crew:
                     self._change.wait()
                 if not self._tasks or self._stopping.is_set():
                     return
-                task = heapq.heappop(self._tasks)[2]
-            yield task
+                _, _, download, task = heapq.heappop(self._tasks)
+            yield download, task
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Count a task as done when it ends; an error of it stops the run."""
+    def _counted(self, download: Download) -> Iterator[None]:
+        """Count a task as done when it ends; an error of it is that of its groups, or of all."""
         try:
             yield
         except StoppedError:
             pass
+        except DiskError as error:
+            self._fail(error)
+        except RepobuildError as error:
+            self._drop(download, error)
         except BaseException as error:  # noqa: BLE001 -- handed to the thread that waits, which raises it
             self._fail(error)
         finally:
@@ -159,13 +183,27 @@ class Crew:
                 if not self._unfinished:
                     self._change.notify_all()
 
+    def _drop(self, download: Download, error: RepobuildError) -> None:
+        """Let the groups of a download that failed be failed; stop when no other is left."""
+        with self._change:
+            for number, group in enumerate(self._groups):
+                if download in group:
+                    self.failed.setdefault(number, error)
+            alive = (group for number, group in enumerate(self._groups) if number not in self.failed)
+            self._wanted = frozenset(each for group in alive for each in group)
+            if not self._wanted:
+                self._stop()
+
     def _fail(self, error: BaseException) -> None:
         with self._change:
             self._error = self._error or error
-            self._stopping.set()
-            for line in self._lines:
-                line.guard.stop()
-            self._change.notify_all()
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for line in self._lines:
+            line.guard.stop()
+        self._change.notify_all()
 
     def _part(self, threads: Sequence[threading.Thread], downloads: Sequence[Download]) -> None:
         """Wait for the threads; whatever is unfinished keeps its bytes for the next run."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from repobuild.durable import disk_errors
 from repobuild.errors import HostileInputError, VerificationError
-from repobuild.fetch.faults import NO_ANSWER, Fault, Kind, StoppedError
+from repobuild.fetch.faults import ASKED_LAST, Fault, Kind, StoppedError
 from repobuild.fetch.line import Answer, Line
 from repobuild.fetch.rota import Hosts, Rota
 from repobuild.fetch.values import Location, Request, Settings, shown
@@ -26,11 +26,11 @@ _FILE_READ = 1 << 20
 class Crew(Protocol):
     """The threads that download."""
 
-    def later(self, size: int, task: Callable[[Line], None]) -> None:
-        """Have `task` done soon; larger ones first."""
+    def later(self, download: "Download", task: Callable[[Line], None]) -> None:
+        """Have a task of `download` done soon; those of larger ones first."""
 
-    def received(self, count: int) -> None:
-        """Count bytes that came."""
+    def received(self, download: "Download", count: int) -> None:
+        """Count bytes that came; raises StoppedError when nobody wants the download any more."""
 
     def finish(self, download: "Download") -> None:
         """Have the verified object of `download` flushed and accepted."""
@@ -59,6 +59,8 @@ class Download:
         self.request = request
         self.mirror = ""
         """Base URL of the mirror that served it (its last part)."""
+        self.bytes = 0
+        """Received, repeated ones included."""
         self.deadline = time.monotonic() + means.settings.total_seconds
         """For another process that is writing the same object."""
         self._means = means
@@ -157,7 +159,7 @@ class Download:
             waiting = [other for other in pieces if other.left and other is not piece]
             self._pending, self._abandoned = 1 + len(waiting), False
             for other in waiting:
-                self._means.crew.later(size, self._part_task(other))
+                self._means.crew.later(self, self._part_task(other))
             try:
                 self._stream_part(answer, piece)
             except Fault as fault:
@@ -264,7 +266,7 @@ class Download:
 
     def _count(self, count: int) -> None:
         self._means.progress.advance(count)
-        self._means.crew.received(count)
+        self._means.crew.received(self, count)
 
     def _restart(self) -> None:
         self._means.progress.advance(-self.incoming.restart())
@@ -274,8 +276,8 @@ class Download:
         """Say what failed, and wait until the next try is due."""
         means, mirror = self._means, shown(location.mirror.url)
         means.progress.debug(f"{self.request.what}: {mirror}: {fault.cause}")
-        if fault.kind in NO_ANSWER and means.hosts.mark_silent(location):
-            means.progress.note(f"{mirror} does not answer ({fault.cause}) and is asked last from now on")
+        if fault.kind in ASKED_LAST and means.hosts.mark_silent(location):
+            means.progress.note(f"{mirror} is asked last from now on: {fault.cause}")
         means.crew.pause(self._rota.fault(location, fault, begun))
 
 

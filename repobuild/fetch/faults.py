@@ -18,7 +18,9 @@ class Kind(enum.Enum):
     GONE = enum.auto()
     """404 or 410."""
     REFUSED = enum.auto()
-    """401, 403 and other answers that say no."""
+    """403 and other answers that say no."""
+    DENIED = enum.auto()
+    """401, 407: a server or proxy wants credentials or a client certificate, or others than those given."""
     WRONG = enum.auto()
     """The bytes are not what they have to be."""
     HOSTILE = enum.auto()
@@ -37,8 +39,8 @@ PASSING = frozenset({Kind.BUSY, Kind.BROKEN})
 """Kinds that the same mirror often gets over; after any other it is asked once more, and after other mirrors."""
 
 
-NO_ANSWER = frozenset({Kind.SILENT, Kind.UNREACHABLE})
-"""Kinds that cost a long wait, so that the host is asked last from then on."""
+ASKED_LAST = frozenset({Kind.SILENT, Kind.UNREACHABLE, Kind.DENIED})
+"""Kinds that cost a long wait, or wear out a server's patience: the host is asked last from then on."""
 
 
 class Fault(Exception):  # noqa: N818 -- never leaves fetch: it becomes an error when no mirror is left
@@ -65,10 +67,10 @@ class _Status(NamedTuple):
 
 
 _STATUSES = {
-    401: _Status(Kind.REFUSED, "wants credentials"),
+    401: _Status(Kind.DENIED, "wants credentials, and none are given for it"),
     403: _Status(Kind.REFUSED, "refuses it"),
     404: _Status(Kind.GONE, "does not have it"),
-    407: _Status(Kind.REFUSED, "is behind a proxy that wants credentials"),
+    407: _Status(Kind.DENIED, "is behind a proxy that wants credentials, or others than those given"),
     408: _Status(Kind.BUSY, "timed out"),
     410: _Status(Kind.GONE, "no longer has it"),
     416: _Status(Kind.BROKEN, "cannot resume it"),
@@ -77,9 +79,11 @@ _STATUSES = {
 }
 
 
-def status_fault(status: int, retry_after: str | None, now: float) -> Fault:
-    """Return the fault that an answer other than 200, 206 or a redirect amounts to."""
-    if 500 <= status <= 599:
+def status_fault(status: int, retry_after: str | None, now: float, *, are_given: bool = False) -> Fault:
+    """Return the fault that an answer other than 200, 206 or a redirect amounts to; `are_given`: credentials."""
+    if status == 401 and are_given:
+        kind, words = Kind.DENIED, "does not accept the credentials that are given for it"
+    elif 500 <= status <= 599:
         kind, words = Kind.BUSY, "is in trouble"
     else:
         default = _Status(Kind.REFUSED if 400 <= status <= 499 else Kind.BROKEN, "gives no usable answer")
@@ -112,8 +116,11 @@ def transport_fault(error: Exception) -> Fault:
     kind, words = next(
         (kind, words) for classes, kind, words in _TRANSPORT if any(isinstance(cause, classes) for cause in causes)
     )
+    tunnel = _tunnel_status(causes)
+    if tunnel == 407:
+        return Fault(Kind.DENIED, "the proxy wants credentials, or others than those given (status 407)")
     number = next((cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno), 0)
-    detail = _tunnel_status(causes) or (os.strerror(number).lower() if number > 0 else "")
+    detail = f"status {tunnel}" if tunnel else (os.strerror(number).lower() if number > 0 else "")
     return Fault(kind, f"{words}: {detail}" if detail else words)
 
 
@@ -121,14 +128,16 @@ def _tls_fault(causes: list[BaseException]) -> Fault:
     reason = next((cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), "")
     if reason:
         return Fault(Kind.UNREACHABLE, f"its certificate does not hold: {reason.lower()}")
+    if any("CERTIFICATE_REQUIRED" in (each.reason or "") for each in causes if isinstance(each, ssl.SSLError)):
+        return Fault(Kind.DENIED, "the server wants a client certificate, and none is given for it")
     return Fault(Kind.BROKEN, "the TLS connection broke")
 
 
-def _tunnel_status(causes: list[BaseException]) -> str:
-    """Return the status with which a proxy declined a tunnel, as http.client words it."""
+def _tunnel_status(causes: list[BaseException]) -> int:
+    """Return the status with which a proxy declined a tunnel, read from http.client's words; 0 when none did."""
     texts = (str(cause) for cause in causes)
     matches = (re.match(r"Tunnel connection failed: (\d{3})", text) for text in texts)
-    return next((f"status {match[1]}" for match in matches if match), "")
+    return next((int(match[1]) for match in matches if match), 0)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

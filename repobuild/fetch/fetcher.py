@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from repobuild.errors import HostileInputError
 from repobuild.fetch.crew import Crew
 from repobuild.fetch.download import Download, Means, file_chunks
-from repobuild.fetch.faults import NO_ANSWER, Fault, Kind
+from repobuild.fetch.faults import ASKED_LAST, Fault, Kind
 from repobuild.fetch.line import Line
 from repobuild.fetch.rota import Hosts, Rota
-from repobuild.fetch.values import Fetched, Location, Pin, Request, Settings, shown
+from repobuild.fetch.values import Arrival, Fetched, Location, Pin, Request, Settings, shown
 from repobuild.model import Mirror
 from repobuild.progress import Progress, measured
 from repobuild.store import Store, require_space
@@ -76,7 +77,7 @@ class Fetcher:
                 try:
                     return _get(line, rota.current(), limit)
                 except Fault as fault:
-                    if fault.kind in NO_ANSWER:
+                    if fault.kind in ASKED_LAST:
                         self._hosts.mark_silent(location)
                     time.sleep(rota.fault(location, fault, begun))
 
@@ -105,7 +106,20 @@ class Fetcher:
             DiskError: when there is not enough space (before the first byte), or writing fails.
             BusyError: when another process holds one of the objects for too long.
         """
-        wanted = _unique(requests)
+        fetched = self.fetch_all((requests,), store, progress)
+        for error in fetched.failed.values():
+            raise error
+        return fetched
+
+    def fetch_all(self, groups: Sequence[Sequence[Request]], store: Store, progress: Progress) -> Fetched:
+        """Bring the objects of several groups into the store at once, each object once, wherever any group finds it.
+
+        A group that lacks an object is named in `Fetched.failed`, with an error as of `fetch`; the others go on.
+
+        Raises:
+            DiskError: when there is not enough space (before the first byte), or writing fails.
+        """
+        wanted = _unique([request for group in groups for request in group])
         present = self._present(wanted, store)
         missing = sorted(
             (request for request in wanted if request not in present),
@@ -123,10 +137,12 @@ class Fetcher:
         )
         if missing:
             _require_space(store, missing)
+            downloads = {_identity(request): Download(request, means) for request in missing}
+            identities = [dict.fromkeys(map(_identity, group)) for group in groups]
             with measured(progress, "download", total):
-                crew.download([Download(request, means) for request in missing])
+                crew.download([[downloads[each] for each in group if each in downloads] for group in identities])
         store.flush()
-        return _summary(requests, len(wanted), crew, store)
+        return _summary([request for group in groups for request in group], len(wanted), crew, store)
 
     def _present(self, wanted: Sequence[Request], store: Store) -> set[Request]:
         pinned = [(request, request.sha256) for request in wanted if request.sha256 is not None]
@@ -204,8 +220,17 @@ def _gather(chunks: Iterator[bytes], location: Location, limit: int) -> bytes:
 
 
 def _unique(requests: Sequence[Request]) -> list[Request]:
-    """Return the requests, of several for one digest the first."""
-    return list({request.sha256 or request: request for request in reversed(requests)}.values())[::-1]
+    """Return the requests; several for one digest are one, which is looked for in all of their places."""
+    found: dict[str | Request, list[Request]] = {}
+    for request in requests:
+        found.setdefault(_identity(request), []).append(request)
+    places = ((each[0], dict.fromkeys(place for one in each for place in one.locations)) for each in found.values())
+    return [replace(request, locations=tuple(locations)) for request, locations in places]
+
+
+def _identity(request: Request) -> str | Request:
+    """Return what two requests for the same object have in common."""
+    return request.sha256 or request
 
 
 def _weight(request: Request) -> int:
@@ -222,8 +247,8 @@ def _summary(requests: Sequence[Request], objects: int, crew: Crew, store: Store
     found = {download.request: download.incoming.sha256 for download in crew.finished}
     pins = {}
     for request in requests:
-        if request.sha256 is None or request.size is None:
-            sha256 = request.sha256 or found[request]
+        sha256 = request.sha256 or found.get(request, "")
+        if (request.sha256 is None or request.size is None) and sha256 and store.has(sha256):
             pins[request] = Pin(sha256, store.path(sha256).stat().st_size)
     return Fetched(
         bytes=crew.bytes,
@@ -231,4 +256,6 @@ def _summary(requests: Sequence[Request], objects: int, crew: Crew, store: Store
         reused=objects - len(crew.finished),
         mirrors=dict(sorted(mirrors.items())),
         pins=pins,
+        arrivals={each.incoming.sha256: Arrival(each.mirror, each.bytes) for each in crew.finished},
+        failed=dict(sorted(crew.failed.items())),
     )

@@ -9,10 +9,12 @@ reads the body of a redirect to its end.
 """
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from repobuild.credentials import Access
+from repobuild.fetch.access import Accesses, origin_of
 from repobuild.fetch.faults import Fault, Kind, StoppedError, status_fault, transport_fault
 from repobuild.fetch.proxies import proxy_for
 from repobuild.fetch.values import Settings, shown
@@ -145,6 +149,14 @@ class _WatchedTls(_Watched, HTTPSConnection):
         super().connect()
         _current.guard.watch(self.sock)
 
+    def request(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().request(*arguments, **options)
+        except ssl.SSLEOFError as error:
+            # A server that judges our certificate after the handshake (TLS 1.3) may hang up while we send. What it said
+            # before can still be read: a broken pipe makes urllib3 do so.
+            raise BrokenPipeError from error
+
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Watched
@@ -159,6 +171,15 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 class _Adapter(HTTPAdapter):
     """Makes connections that tell the guard of the present thread which socket they use."""
+
+    def __init__(self, proxy_authorization: str | None) -> None:
+        self._proxy_authorization = proxy_authorization
+        super().__init__(pool_connections=8, pool_maxsize=1)
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        if self._proxy_authorization is None:
+            return dict(super().proxy_headers(proxy))
+        return {"Proxy-Authorization": self._proxy_authorization}
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
@@ -218,12 +239,14 @@ class Line:
     def __init__(self, settings: Settings) -> None:
         self.guard = Guard(settings)
         self._settings = settings
-        self._adapter = _Adapter(pool_connections=8, pool_maxsize=1)
+        self._accesses = Accesses(settings.access)
+        self._adapters: dict[tuple[Path | str | None, ...], _Adapter] = {}
         self._verify = str(settings.ca_file or next((file for file in _CA_FILES if Path(file).exists()), "")) or True
 
     def close(self) -> None:
         """Close all connections."""
-        self._adapter.close()
+        for adapter in self._adapters.values():
+            adapter.close()
 
     def ask(
         self, url: str, proxy: str | None, byte_range: tuple[int, int] | None = None, *, method: str = "GET"
@@ -235,11 +258,16 @@ class Line:
             StoppedError: when the run was stopped.
         """
         deadline, seen = time.monotonic() + self._settings.total_seconds, [url]
+        home, is_home = origin_of(url), True
         while True:
+            is_home = is_home and origin_of(url) == home
+            access = self._accesses.of(url)
+            if not is_home:
+                access = replace(access, authorization=None, client_cert=None, client_key=None)
             try:
-                request = requests.Request(method, url, headers=self._headers(byte_range))
-                response = self._send(request, proxy, deadline)
-                target = self._judge(response)
+                request = requests.Request(method, url, headers=self._headers(byte_range, access))
+                response = self._send(request, proxy, deadline, access)
+                target = self._judge(response, access)
                 if target is None:
                     answer = Answer(response, self.guard)
                     answer.hops = len(seen) - 1
@@ -250,24 +278,34 @@ class Line:
                 raise
             seen.append(url)
 
-    def _headers(self, byte_range: tuple[int, int] | None) -> dict[str, str]:
+    def _headers(self, byte_range: tuple[int, int] | None, access: Access) -> dict[str, str]:
         headers = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", "Accept": "*/*"}
         if byte_range is not None:
             headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+        if access.authorization is not None:
+            headers["Authorization"] = access.authorization
         return headers
 
-    def _send(self, request: requests.Request, proxy: str | None, deadline: float) -> requests.Response:
+    def _adapter(self, access: Access) -> _Adapter:
+        """Return the connections of one identity: one that was made as somebody else is never taken again."""
+        identity = (access.ca, access.client_cert, access.client_key, access.proxy_authorization)
+        if identity not in self._adapters:
+            self._adapters[identity] = _Adapter(access.proxy_authorization)
+        return self._adapters[identity]
+
+    def _send(self, request: requests.Request, proxy: str | None, deadline: float, access: Access) -> requests.Response:
         url = str(request.url)
-        chosen = proxy_for(url, proxy, self._settings)
+        chosen = proxy_for(url, proxy if access.proxy is None else access.proxy, self._settings)
         self.guard.begin(deadline)
         self.guard.check()
         _current.guard = self.guard
         try:
-            return self._adapter.send(
+            return self._adapter(access).send(
                 request.prepare(),
                 stream=True,
                 timeout=(self._settings.connect_seconds, self._settings.answer_seconds),
-                verify=self._verify,
+                verify=self._verify if access.ca is None else str(access.ca),
+                cert=_certificate(access),
                 proxies={urlsplit(url).scheme: chosen} if chosen else {},
             )
         except _ERRORS as error:
@@ -275,7 +313,7 @@ class Line:
             self.guard.check()
             raise transport_fault(error) from error
 
-    def _judge(self, response: requests.Response) -> str | None:
+    def _judge(self, response: requests.Response, access: Access) -> str | None:
         """Return where a redirect leads, None for an answer to be read; raise and release any other."""
         status, headers = response.status_code, response.headers
         encoding = headers.get("Content-Encoding", "identity").strip().lower()
@@ -286,7 +324,8 @@ class Line:
             raise Fault(Kind.WRONG, f"the answer is encoded though that was declined: {encoding[:40]!r}")
         if status in _REDIRECTS:
             return str(headers.get("Location", ""))
-        raise status_fault(status, headers.get("Retry-After"), time.time())
+        are_given = access.authorization is not None
+        raise status_fault(status, headers.get("Retry-After"), time.time(), are_given=are_given)
 
     def _release(self, response: requests.Response) -> None:
         """Let go of an answer whose body nobody wants; a short body is read, which keeps the connection."""
@@ -297,6 +336,13 @@ class Line:
         self.guard.end()
         with suppress(*_ERRORS):
             response.close()
+
+
+def _certificate(access: Access) -> str | tuple[str, str] | None:
+    """Return our certificate as requests takes it."""
+    if access.client_cert is None:
+        return None
+    return (str(access.client_cert), str(access.client_key)) if access.client_key else str(access.client_cert)
 
 
 def _redirect(url: str, target: str, seen: list[str], limit: int) -> str:

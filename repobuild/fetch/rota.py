@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from repobuild.errors import (
+    DeniedError,
     NotFoundError,
     PinnedFileGoneError,
     RepobuildError,
@@ -135,16 +136,20 @@ class Rota:
 
 _LATER = "run the same command again later, or add another mirror to the manifest"
 _GONE = "check the URL and the suite in the manifest"
-_GONE_PINNED = "run `repobuild lock --update`, which pins what upstream has now"
+_GONE_PINNED = "pin what upstream has now: repobuild lock --update; where it lists lost files, with --skip-gone"
+_CHANGED = "where its owner has changed the file, take what is there now: repobuild lock --update"
 _HINTS = {
     Kind.UNREACHABLE: "check the network, DNS and proxy settings, then run the same command again",
     Kind.REFUSED: "check whether this mirror needs a subscription or another URL, or add another mirror",
+    Kind.DENIED: "give credentials for this URL: `access` in the manifest, or --access FILE (repobuild help manifest)",
     Kind.WRONG: "the mirror is stale, tampered with, or behind a login page: use another mirror",
     Kind.HOSTILE: "use the URL that the mirror redirects to, if you trust it, or another mirror",
 }
 
 
 def _hint(request: Request, fault: Fault) -> str:
+    if fault.kind is Kind.WRONG and request.is_by_url:
+        return _CHANGED
     if fault.kind is Kind.GONE:
         return _GONE_PINNED if request.sha256 else _GONE
     return _HINTS.get(fault.kind, _LATER)
@@ -153,6 +158,8 @@ def _hint(request: Request, fault: Fault) -> str:
 def _error_class(request: Request, kinds: set[Kind]) -> type[RepobuildError]:
     if kinds == {Kind.GONE}:
         return PinnedFileGoneError if request.sha256 else NotFoundError
+    if kinds == {Kind.DENIED}:
+        return DeniedError
     return VerificationError if kinds <= _PROVEN_WRONG else UnreachableError
 
 

@@ -1,12 +1,13 @@
 """What fetch is asked for, how it goes about it, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repobuild import __version__
-from repobuild.errors import HostileInputError
+from repobuild.credentials import Access
+from repobuild.errors import HostileInputError, RepobuildError
 from repobuild.model import Mirror
 
 _SAFE = "/%?=&:+~,;@!$'()*"
@@ -45,6 +46,8 @@ class Request:
     size: int | None
     limit: int
     """Bytes that are never exceeded where `size` is not known."""
+    is_by_url: bool = False
+    """Whether nothing but a lock says what the bytes have to be: their owner may have changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,16 @@ class Pin:
 
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An object that came from a mirror."""
+
+    mirror: str
+    """Base URL of the mirror that served it (its last part)."""
+    bytes: int
+    """Received for it, repeated ones included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +81,11 @@ class Fetched:
     mirrors: Mapping[str, int]
     """Objects by the URL of the mirror that served them, sorted."""
     pins: Mapping[Request, Pin]
-    """For each request whose digest or size was not known."""
+    """For each request whose digest or size was not known; those that failed are left out."""
+    arrivals: Mapping[str, Arrival] = field(default_factory=dict)
+    """What came, by sha256."""
+    failed: Mapping[int, RepobuildError] = field(default_factory=dict)
+    """Of `Fetcher.fetch_all`: the groups that are not complete, by number, and what each of them met first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +118,8 @@ class Settings:
     """Scheme (`http`, `https`, `all`) to the proxy's URL."""
     no_proxy: str = ""
     """Hosts reached directly: names, `.suffixes`, addresses, networks, `*`; separated by commas."""
+    access: Mapping[str, Callable[[], Access]] = field(default_factory=dict, repr=False)
+    """How to reach what is below a URL, by that URL; called when such a file is first asked for."""
     ca_file: Path | None = None
     """PEM file of certificate authorities, None for the system's."""
     user_agent: str = f"repobuild/{__version__}"

@@ -9,6 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from repobuild.model import Choice, Options, Package, Target, TreeFile, Upstream
 
 C = TypeVar("C")
+NOWHERE = "no upstream has it"
+"""`Found.reason` where there is nothing more to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Root:
     """Those that every run needs."""
     later: tuple[IndexFile, ...] = ()
     """Those that only some runs need."""
+    lacks: tuple[str, ...] = ()
+    """Components that were asked for and that it does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,15 @@ class Solution:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Exact(Generic[C]):
+    """One version of a package, and no other."""
+
+    want: str
+    """What asks for it."""
+    candidate: C
+
+
 class Universe(Protocol[C]):
     """All packages of a target, and the choice its own tool would make."""
 
@@ -114,6 +127,19 @@ class Universe(Protocol[C]):
 
     def name_of(self, candidate: C) -> str:
         """Return a candidate's name for people."""
+
+    def taken(self, wants: Sequence[C], solution: Solution) -> tuple[tuple[Package, ...], ...]:
+        """Return for each of `wants`, in their order, what `solution` took for it."""
+
+    def versions(self, package: Package, count: int) -> tuple[Exact[C], ...]:
+        """Return a chosen package, then the next `count` versions before it; fewer where there are no more.
+
+        They come from upstreams of the same module: elsewhere another package may bear the name. A version whose file
+        would have the name of one that is here is passed over.
+        """
+
+    def upstreams_of(self, name: str) -> tuple[str, ...]:
+        """Return the upstreams that have a package of this name, in manifest order."""
 
     def exclude(self, digests: AbstractSet[str]) -> None:
         """Do as if packages with these sha256 were not there; candidates found before are void."""
@@ -143,6 +169,9 @@ class RepositoryFacts:
 
 Objects = Callable[[str], Path]
 """sha256 to the file with these bytes."""
+
+NODE_MODULE = "local"
+"""The module of Pigsty that is our repository, and the stem of the file by which its nodes find it."""
 
 Signer = Callable[[bytes], tuple[bytes, bytes]]
 """Text to (inline-signed text, detached signature)."""
@@ -213,3 +242,14 @@ class ClientFacts:
     target: Target
     package_keys: tuple[str, ...] = ()
     """Files in the repository with the keys that signed its packages; only where every package is signed."""
+    stated_url: str = ""
+    """`url` with its port as the manifest writes it, for the one form that repeats it; "" when that is the same."""
+    generation: str = "v4"
+    """Which Pigsty renders the node form: `v3` or `v4`."""
+
+    @property
+    def node_header(self) -> str:
+        """The first lines of the node form: what it is for, as Pigsty puts it, and where it comes from."""
+        target = self.target
+        machine = f"{target.vendor}{target.major} {target.arch}: {target.codename} {target.family}"
+        return f"#=========# [{NODE_MODULE}] on {machine} repo\n# written by repobuild for {self.name}\n"

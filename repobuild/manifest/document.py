@@ -2,12 +2,14 @@
 
 The tree keeps each scalar as it is written: YAML's own typing is what mangles versions (`1.10` becomes 1.1, `010`
 becomes 8, `no` becomes false). Types are asked for by the reader (`reading.py`), who knows what belongs where.
-Size, depth and number of values are bounded, aliases included; tags are refused, so nothing is ever constructed.
+Size, depth and number of values are bounded, aliases included. Merge keys (`<<`) are applied. Tags construct nothing:
+documents of ours must not have any, those of others keep them as words.
 """
 
+import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import yaml
@@ -17,7 +19,9 @@ from repobuild.errors import ManifestError
 MAX_BYTES = 1 << 20
 """Size of a document, in bytes."""
 _MAX_DEPTH = 32
-"""Levels of nesting."""
+"""Levels of nesting of a document of ours."""
+_MAX_FOREIGN_DEPTH = 200
+"""Levels of nesting of a document that others read too; what we read of it lies far above."""
 _MAX_NODES = 200_000
 """Values in a document, each counted as often as an alias repeats it."""
 _MAX_PROBLEMS = 100
@@ -29,8 +33,13 @@ _MAX_PATH = 200
 
 _NULL = re.compile(r"(?:~|null|Null|NULL)?")
 _NOT_A_KEY = "expected a text as key, got a list or mapping; {{ … }} is no value here, Jinja is not evaluated"
-_USERINFO = re.compile(r"://\S*@")
-_STRING_TAG = "tag:yaml.org,2002:str"
+_WORD = re.compile(r"[^\s'\"]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+")
+_CORE = "tag:yaml.org,2002:"
+_TAGS_OF_TEXT = {f"{_CORE}str", "!unsafe"}
+_TAGS_OF_PLAIN = {f"{_CORE}int", f"{_CORE}bool"}
+"""Tags that say what the text is, as if it were quoted, or not."""
+_MERGE = "<<"
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -41,11 +50,18 @@ class Scalar:
     line: int
     text: str
     is_plain: bool
+    tag: str = ""
+    """A YAML tag that we do not know, which only a tolerant source may have (`!vault`)."""
 
     @property
     def is_null(self) -> bool:
         """Whether nothing is given."""
         return self.is_plain and _NULL.fullmatch(self.text) is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is given, or a text without letters."""
+        return self.is_null or not self.text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +84,55 @@ class Table:
 Node = Scalar | Listing | Table
 
 
+class Grade(enum.Enum):
+    """How wrong something is."""
+
+    FOREIGN = "foreign"
+    """An error in a document of ours, nothing in others'."""
+    DOUBT = "doubt"
+    """An error in a document of ours, a warning in others'."""
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The document being read, and the errors found in it so far."""
+    """The document being read, and what was found in it so far.
+
+    A tolerant one is a document that others read too, as Pigsty's are: what we have no use for is no error there, and
+    what only looks like a slip is a warning.
+    """
 
     name: str
-    _problems: list[tuple[int, str]] = field(default_factory=list)
+    is_tolerant: bool = False
+    _found: dict[Grade, list[tuple[int, str]]] = field(default_factory=lambda: {grade: [] for grade in Grade})
 
-    def report(self, line: int, path: str, what: str) -> None:
-        """Add an error."""
-        if len(self._problems) < _MAX_PROBLEMS:
-            self._problems.append((line, f"{self.where(line, path)}: {without_credentials(what)}"))
+    def report(self, line: int, path: str, what: str, grade: Grade = Grade.ERROR) -> None:
+        """Add an error, or what is one by its grade."""
+        if len(self._found[grade]) < _MAX_PROBLEMS:
+            self._found[grade].append((line, f"{self.where(line, path)}: {without_credentials(what)}"))
 
-    def where(self, line: int, path: str) -> str:
-        """Return how messages name a place in this document."""
-        return f"{self.name}:{line}: {without_credentials(path)[:_MAX_PATH]}" if path else f"{self.name}:{line}"
+    def doubt(self, line: int, path: str, what: str) -> None:
+        """Add an error, or a warning where the source is tolerant."""
+        self.report(line, path, what, Grade.DOUBT)
+
+    def warn(self, what: str) -> None:
+        """Add a warning that has no place in the document."""
+        self._found[Grade.DOUBT].append((0, what))
+
+    def copy(self) -> "Source":
+        """Return the source for another reading, with what was found so far."""
+        return replace(self, _found={grade: list(found) for grade, found in self._found.items()})
+
+    def as_ours(self) -> "Source":
+        """Return the source of a tolerant reading as a document of ours.
+
+        Raises:
+            ManifestError: when there is something in it that only documents of others may have.
+        """
+        ours = replace(self, is_tolerant=False)
+        if self._found[Grade.FOREIGN]:
+            raise ManifestError(ours.problems)
+        return ours
 
     def check(self) -> None:
         """End the reading when there were errors.
@@ -90,9 +140,25 @@ class Source:
         Raises:
             ManifestError: with all of them, by line.
         """
-        if self._problems:
-            by_line = sorted(self._problems, key=lambda problem: problem[0])
-            raise ManifestError(list(dict.fromkeys(text for _, text in by_line)))
+        check(self)
+
+    def where(self, line: int, path: str) -> str:
+        """Return how messages name a place in this document."""
+        return f"{self.name}:{line}: {without_credentials(path)[:_MAX_PATH]}" if path else f"{self.name}:{line}"
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The errors by line, each once."""
+        return self._of(*((Grade.ERROR,) if self.is_tolerant else Grade))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings by line, each once."""
+        return self._of(Grade.DOUBT) if self.is_tolerant else ()
+
+    def _of(self, *grades: Grade) -> tuple[str, ...]:
+        found = sorted((each for grade in grades for each in self._found[grade]), key=lambda each: each[0])
+        return tuple(dict.fromkeys(text for _, text in found))
 
     def refuse(self, line: int, what: str) -> NoReturn:
         """End the reading here, with what was wrong before.
@@ -100,13 +166,38 @@ class Source:
         Raises:
             ManifestError: always.
         """
-        before = [text for _, text in self._problems]
-        raise ManifestError([*before, f"{self.where(line, '')}: {without_credentials(what)}"])
+        raise ManifestError([*self.problems, f"{self.where(line, '')}: {without_credentials(what)}"])
 
 
-def without_credentials(text: str) -> str:
-    """Return `text` for a message, without what a URL in it may say about user and password (G7)."""
-    return _USERINFO.sub("://***@", text)
+def check(*sources: Source) -> None:
+    """End the reading when there were errors.
+
+    Raises:
+        ManifestError: with all of them.
+    """
+    problems = [text for source in sources for text in source.problems]
+    if problems:
+        raise ManifestError(list(dict.fromkeys(problems)))
+
+
+def concealed(text: str) -> str:
+    """Return a value without what may be credentials: all before an `@`, and of what is like a URL all after a `?`."""
+    head, at, tail = text.rpartition("@")
+    if head:
+        scheme = _SCHEME.match(head)
+        text = f"{scheme[0] if scheme else ''}***{at}{tail}"
+    before, mark, behind = text.partition("?")
+    return f"{before}?***" if mark and (":/" in before or "=" in behind) else text
+
+
+def redacted(text: str) -> str:
+    """Return a value quoted for a message: bounded, and without what may be credentials (G7)."""
+    return repr(concealed(text)[:SHOWN])
+
+
+def without_credentials(message: str) -> str:
+    """Return a message without what may be credentials in a URL or its like, should a value stand there as it is."""
+    return _WORD.sub(lambda word: concealed(word[0]) if ":" in word[0] else word[0], message)
 
 
 def parse(data: bytes, source: Source) -> Node | None:
@@ -140,8 +231,12 @@ class _Open:
     anchor: str | None
     before: int
     """Nodes counted before this one."""
+    merged: list[Table] = field(default_factory=list)
+    """Mappings whose entries it has too, a later one's before an earlier one's."""
     key: str | None = None
     key_line: int = 0
+    is_merge: bool = False
+    """Whether the key asks for a merge."""
 
 
 class _Builder:
@@ -172,21 +267,31 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, line)
         self._add_count(1, line)
-        tag = getattr(event, "tag", None)
-        if tag is not None and tag != _STRING_TAG:
-            self._source.refuse(line, f"expected no YAML tag, got {tag[:SHOWN]!r}")
+        tag = getattr(event, "tag", None) or ""
+        if tag not in {"", f"{_CORE}str"}:
+            self._foreign(line, f"expected no YAML tag, got {tag[:SHOWN]!r}")
         if isinstance(event, yaml.ScalarEvent):
-            scalar = Scalar(line, event.value, not event.style and tag is None)
+            is_plain = tag in _TAGS_OF_PLAIN or (not event.style and not tag)
+            foreign = "" if tag in _TAGS_OF_TEXT | _TAGS_OF_PLAIN else tag[:SHOWN]
+            scalar = Scalar(line, event.value, is_plain, foreign)
             if event.anchor:
                 self._anchors[event.anchor] = (scalar, 1)
             return self._put(scalar, line)
-        if len(self._stack) >= _MAX_DEPTH:
-            self._source.refuse(line, f"expected at most {_MAX_DEPTH} levels of nesting, got more")
+        if len(self._stack) == _MAX_DEPTH:
+            self._foreign(line, f"expected at most {_MAX_DEPTH} levels of nesting, got more")
+        if len(self._stack) >= _MAX_FOREIGN_DEPTH:
+            self._source.refuse(line, f"expected at most {_MAX_FOREIGN_DEPTH} levels of nesting, got more")
         node = Table(line, {}, {}) if isinstance(event, yaml.MappingStartEvent) else Listing(line, [])
         if self._awaits_key():
             self._source.refuse(line, _NOT_A_KEY)
         self._stack.append(_Open(node, event.anchor, self._count - 1))
         return None
+
+    def _foreign(self, line: int, what: str) -> None:
+        """Note what only documents of others may have; end the reading where it is known to be ours."""
+        if not self._source.is_tolerant:
+            self._source.refuse(line, what)
+        self._source.report(line, "", what, Grade.FOREIGN)
 
     def _alias(self, event: yaml.AliasEvent, line: int) -> None:
         name = event.anchor or ""
@@ -198,6 +303,8 @@ class _Builder:
 
     def _close(self) -> None:
         opened = self._stack.pop()
+        if isinstance(opened.node, Table) and opened.merged:
+            _merge(opened.node, opened.merged)
         if opened.anchor:
             self._anchors[opened.anchor] = (opened.node, self._count - opened.before)
         self._put(opened.node, opened.node.line)
@@ -214,12 +321,24 @@ class _Builder:
                 self._source.refuse(line, _NOT_A_KEY)
             if node.text in top.node.entries:
                 first = top.node.key_lines[node.text]
-                self._source.report(line, "", f"the key {node.text[:SHOWN]!r} is given already in line {first}")
+                self._source.doubt(line, "", f"the key {redacted(node.text)} is given already in line {first}")
             top.key, top.key_line = node.text, line
-        else:
-            top.node.entries.setdefault(top.key, node)
-            top.node.key_lines.setdefault(top.key, top.key_line)
+            top.is_merge = node.is_plain and node.text == _MERGE
+        elif top.is_merge:
+            top.merged += self._merged(node, top.key_line)
             top.key = None
+        else:  # of a key given twice the last one counts, as for everybody else who reads a tolerated document
+            top.node.entries[top.key] = node
+            top.node.key_lines[top.key] = top.key_line
+            top.key = None
+
+    def _merged(self, node: Node, line: int) -> list[Table]:
+        """Return the mappings to merge, of which the first one of a list counts most."""
+        nodes = node.items if isinstance(node, Listing) else [node]
+        tables = [each for each in reversed(nodes) if isinstance(each, Table)]
+        if len(tables) < len(nodes):
+            self._source.refuse(line, f"expected a mapping or a list of mappings to merge under {_MERGE!r}, got less")
+        return tables
 
     def _awaits_key(self) -> bool:
         return bool(self._stack) and isinstance(self._stack[-1].node, Table) and self._stack[-1].key is None
@@ -228,6 +347,13 @@ class _Builder:
         self._count += nodes
         if self._count > _MAX_NODES:
             self._source.refuse(line, f"expected at most {_MAX_NODES} values with all aliases expanded, got more")
+
+
+def _merge(node: Table, tables: list[Table]) -> None:
+    """Give a mapping the entries of others that it does not have itself."""
+    for each in (*tables, Table(node.line, dict(node.entries), dict(node.key_lines))):
+        node.entries.update(each.entries)
+        node.key_lines.update(each.key_lines)
 
 
 def _line(mark: object) -> int:

@@ -1,16 +1,31 @@
 """The entries of a manifest as it writes them, and what they come to for one target."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from repobuild.credentials import AccessSource
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
+from repobuild.manifest import known
+from repobuild.manifest.generation import Generation, releasever
+from repobuild.manifest.known import Trust
 from repobuild.manifest.locations import Location, check_url, locate, substitute
+from repobuild.manifest.matching import carrying, lists_of
 from repobuild.manifest.reading import redacted
 from repobuild.manifest.yum_schema import Meta
-from repobuild.model import LOCK_NAME, MARKER, Mirror, Target, Upstream, UrlPackage, Verify
+from repobuild.model import (
+    LOCK_NAME,
+    MARKER,
+    HostMirror,
+    Mirror,
+    MirrorList,
+    Target,
+    Upstream,
+    UrlPackage,
+    Verify,
+)
 from repobuild.targets import family
 
 AUTO = "auto"
@@ -18,8 +33,9 @@ AUTO = "auto"
 HOST = "host"
 """Region: the host's own mirrors and no others."""
 DEFAULT = "default"
-"""Region that every entry has, and that stands in for one an entry does not have."""
-REGIONS = (AUTO, HOST, DEFAULT, "china", "europe")
+"""Region that stands in for one an entry does not have."""
+CHINA = "china"
+REGIONS = (AUTO, HOST, DEFAULT, CHINA, "europe")
 """Regions that may always be asked for; a manifest's `baseurl` may have more."""
 
 
@@ -36,32 +52,60 @@ class UpstreamEntry:
     """An item of `repo_upstream`. Its name is not unique: another one may carry it for other releases."""
 
     name: str
-    description: str
+    """Of its own for each target."""
+    written_name: str
+    """As the document has it; Pigsty's rules go by it."""
     module: str
     releases: tuple[int, ...]
     arches: tuple[str, ...]
     baseurl: Mapping[str, tuple[str, ...]]
     """Lines by region, variables not yet replaced."""
     verify: Verify
+    is_verify_stated: bool
     keys: tuple[Key, ...]
     fingerprints: tuple[str, ...]
     origin: str | None
     check_valid_until: bool
     skip_if_unavailable: bool
     skip_if_gone: bool
+    may_lack: bool
+    """Whether components may be named that the root does not have."""
+    generation: Generation
     is_minor: bool
     """Whether `$releasever` has the minor release."""
     meta: Meta
     where: str
+    access: AccessSource | None = None
 
     def fits(self, target: Target) -> bool:
         """Whether the entry is for this target, whatever its module."""
         return target.major in self.releases and target.arch in self.arches
 
-    @property
-    def _checks_packages(self) -> bool:
-        """Whether packages are proven by their signatures; `verify: none` without keys cannot and does not want to."""
-        return self.verify is Verify.PACKAGES or (self.meta.gpgcheck and bool(self.keys))
+    def is_in(self, region: str) -> bool:
+        """Whether it has a place in a region; all of our own documents have."""
+        return region in self.baseurl or DEFAULT in self.baseurl or bool(self.meta.lists)
+
+    def releasever(self, target: Target) -> str:
+        """Return what `$releasever` is in its URLs."""
+        return releasever(self.generation, self.written_name, target, is_minor=self.is_minor)
+
+    def _has_hotfixes(self, target: Target) -> bool:
+        """Say whether modules never hide its packages; Pigsty's third generation wants that of all from EL 8 on."""
+        is_any = self.generation is Generation.V3 and not family(target).has_suites and target.major >= 8
+        return self.meta.module_hotfixes or is_any
+
+    def trust(self, region: str, target: Target, values: Mapping[str, str]) -> Trust:
+        """Return how it is verified: as it says itself, else as the archive that its URLs are known to serve."""
+        archive = self._archive(region, target, values)
+        if archive is not None:
+            return replace(archive, origin=self.origin or archive.origin)
+        keys = tuple(key.path for key in self.keys)
+        return Trust(verify=self.verify, origin=self.origin, keys=keys, fingerprints=self.fingerprints)
+
+    def _archive(self, region: str, target: Target, values: Mapping[str, str]) -> Trust | None:
+        if self.is_verify_stated or self.keys or self.fingerprints:
+            return None
+        return known.find(self.locate(region, target, values), target)
 
     def locate(self, region: str, target: Target, values: Mapping[str, str]) -> Location:
         """Return where the entry is in a region; ValueError says what is wrong with its URLs."""
@@ -70,35 +114,49 @@ class UpstreamEntry:
             return Location(urls=())
         return locate([substitute(line, values) for line in lines], has_suites=family(target).has_suites)
 
+    def spellings(self, region: str, target: Target, values: Mapping[str, str]) -> Mapping[str, str]:
+        """Return how the manifest spells the URLs of a region, variables replaced, by how we do."""
+        lines = [substitute(line, values).split() for line in self.baseurl.get(region) or self.baseurl.get(DEFAULT, ())]
+        words = [word for line in lines for word in (line[:1] if family(target).has_suites else line)]
+        return {check_url(word): word for word in words}
+
     def upstream(
         self, target: Target, values: Mapping[str, str], route: "Route", allow_unverified: frozenset[str]
     ) -> Upstream:
         """Return the entry as this target sees it."""
         location = self.locate(route.region, target, values)
+        trust = self.trust(route.region, target, values)
+        is_accepted = self.name in allow_unverified and not (trust.is_known and trust.has_keys)
+        # `verify: none` without keys cannot prove packages and does not want to.
+        checks_packages = trust.verify is Verify.PACKAGES or (self.meta.gpgcheck and trust.has_keys)
         return Upstream(
             name=self.name,
             module=self.module,
-            mirrors=route.mirrors(self, location),
+            mirrors=route.mirrors(location, values, has_origin=trust.origin is not None),
             suite=location.suite,
             components=location.components,
-            verify=Verify.NONE if self.name in allow_unverified else self.verify,
-            keys=tuple(key.path for key in self.keys),
-            fingerprints=self.fingerprints,
-            origin=self.origin,
+            verify=Verify.NONE if is_accepted else trust.verify,
+            keys=trust.keys,
+            key_urls=trust.key_urls,
+            fingerprints=trust.fingerprints,
+            origin=trust.origin,
             check_valid_until=self.check_valid_until,
             skip_if_unavailable=self.skip_if_unavailable or self.meta.skip_if_unavailable,
-            skip_if_gone=self.skip_if_gone,
-            mirror_lists=() if route.name == HOST else self.meta.mirror_lists(values),
+            skip_if_gone=self.skip_if_gone or trust.skip_if_gone,
+            may_lack=self.may_lack,
+            mirror_lists=route.lists(self, location, values),
             priority=self.meta.priority,
             cost=self.meta.cost,
             exclude=self.meta.exclude,
             include=self.meta.include,
-            module_hotfixes=self.meta.module_hotfixes,
-            checks_packages=self._checks_packages and self.name not in allow_unverified,
+            module_hotfixes=self._has_hotfixes(target),
+            checks_packages=checks_packages and not is_accepted,
         )
 
     def written(self, target: Target, values: Mapping[str, str]) -> Mapping[str, object]:
         """Return, for the digest, what of the entry this target sees: every region, but no mirror of the host."""
+        archives = {region: self._archive(region, target, values) for region in self.baseurl}
+        trusts = {region: each.written() for region, each in archives.items() if each is not None and each.has_keys}
         return {
             "name": self.name,
             "module": self.module,
@@ -110,6 +168,8 @@ class UpstreamEntry:
             "skip_if_unavailable": self.skip_if_unavailable,
             "skip_if_gone": self.skip_if_gone,
             **self.meta.written(values),
+            **({"known": trusts} if trusts else {}),
+            **({"generation": self.generation} if self.generation is Generation.V3 else {}),
         }
 
 
@@ -140,30 +200,30 @@ class Route:
     """How a region becomes mirrors: the region asked for, and the host's own mirrors."""
 
     name: str
-    host: tuple[Mirror, ...] = ()
+    host: tuple[HostMirror, ...] = ()
 
     @property
     def region(self) -> str:
         """The key of `baseurl` that counts."""
         return DEFAULT if self.name in {AUTO, HOST} else self.name
 
-    def mirrors(self, entry: UpstreamEntry, location: Location) -> tuple[Mirror, ...]:
-        """Return an entry's mirrors in the order in which they are tried, each URL once.
-
-        The host's own stand first where the entry states an origin, by which a foreign archive is told apart; of
-        these, the ones whose last path component is that of the entry's URL.
-        """
-        own = tuple(Mirror(url) for url in location.urls)
-        if not own:
+    def mirrors(self, location: Location, values: Mapping[str, str], *, has_origin: bool) -> tuple[Mirror, ...]:
+        """Return an entry's mirrors in the order in which they are tried, each URL once: the host's own first."""
+        if not location.urls:
             return ()
-        host = self.host if self.name in {AUTO, HOST} and entry.origin is not None else ()
-        last = own[0].url.rpartition("/")[2]
-        near = [mirror for mirror in host if mirror.url.rpartition("/")[2] == last]
-        far = [mirror for mirror in host if mirror not in near]
+        is_host = self.name in {AUTO, HOST}
+        host = carrying(self.host, location, values, has_origin=has_origin) if is_host else []
+        own = () if self.name == HOST else (Mirror(url) for url in location.urls)
         first_of_url: dict[str, Mirror] = {}
-        for mirror in (*near, *far, *(() if self.name == HOST else own)):
+        for mirror in (*host, *own):
             first_of_url.setdefault(mirror.url, mirror)
         return tuple(first_of_url.values())
+
+    def lists(self, entry: UpstreamEntry, location: Location, values: Mapping[str, str]) -> tuple[MirrorList, ...]:
+        """Return the lists of mirrors that are asked: the entry's own, or the host's where they alone count."""
+        if self.name == HOST:
+            return lists_of(self.host, entry.name, location, values)
+        return entry.meta.mirror_lists(values)
 
 
 def check_file_name(name: str) -> str:
@@ -177,21 +237,11 @@ def check_file_name(name: str) -> str:
     return name
 
 
-def without_keys(entries: Iterable[UpstreamEntry], allow_unverified: frozenset[str]) -> list[str]:
-    """Return one message for each upstream that is to be verified and names no key (G4)."""
-    return [
-        f"{entry.where}: expected keys to verify upstream {entry.name!r} by, got none; name them in `signed_by`, "
-        f"or accept it unverified with `verify: none` or `--allow-unverified {entry.name}`"
-        for entry in entries
-        if entry.verify is not Verify.NONE and not entry.keys and entry.name not in allow_unverified
-    ]
-
-
-def without_origin(entries: Iterable[UpstreamEntry]) -> list[str]:
-    """Return one message for each upstream that the host's mirrors cannot be told to carry."""
-    return [
-        f"{entry.where}: expected an `origin` to know the host's mirrors of upstream {entry.name!r} by, got none; "
-        f"state it, or use `--region {AUTO}`"
-        for entry in entries
-        if entry.origin is None
-    ]
+def without_keys(entries: Iterable[tuple[UpstreamEntry, Trust]], allow_unverified: frozenset[str]) -> Mapping[str, str]:
+    """Return one message for each upstream that is to be verified and for which there is no key (G4), by its name."""
+    return {
+        entry.name: f"{entry.where}: expected keys to verify upstream {entry.name!r} by, got none"
+        f"{f' ({trust.problem})' if trust.problem else ''}"
+        for entry, trust in entries
+        if trust.verify is not Verify.NONE and not trust.has_keys and entry.name not in allow_unverified
+    }

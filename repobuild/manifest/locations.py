@@ -17,6 +17,8 @@ _SUITE = re.compile(r"(?:\./|/|[A-Za-z0-9][A-Za-z0-9.+~_/-]*)")
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_/-]*")
 _VARIABLE = re.compile(r"\$\{(\w{1,40})\}|\$(releasever|basearch|arch)\b")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+_BUNDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
+_OF_BUNDLE = ("version", "os", "arch")
 _SCHEMES = ("http", "https", "file")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -77,13 +79,27 @@ def check_address(text: str) -> str:
     raise ValueError(f"expected an IP address or host name, got {redacted(text)}")
 
 
-def variables(target: Target, admin_ip: str, *, is_minor: bool = False) -> Mapping[str, str]:
-    """Return what stands for the variables of a URL, by their names without `$`; `is_minor`: the full `releasever`."""
+def check_bundle_name(text: str) -> str:
+    """Return the name of a bundle's file, in which `${version}`, `${os}` and `${arch}` stand for a target's."""
+    if not _BUNDLE.fullmatch(substitute(text, dict.fromkeys(_OF_BUNDLE, "x"))):
+        raise ValueError(f"expected a file name of letters, digits and ._+-, got {redacted(text)}")
+    return text
+
+
+def check_bundle_folder(text: str) -> str:
+    """Return the folder of bundles, with the same variables."""
+    if {".", ".."} & set(substitute(text, dict.fromkeys(_OF_BUNDLE, "x")).split("/")):
+        raise ValueError(f"expected a folder without `.` or `..`, got {redacted(text)}")
+    return text
+
+
+def variables(target: Target, admin_ip: str, *, releasever: str = "") -> Mapping[str, str]:
+    """Return what stands for the variables of a URL, by their names without `$`; `releasever` if not the major one."""
     return {
         "admin_ip": f"[{admin_ip}]" if ":" in admin_ip else admin_ip,
         "distro_codename": target.codename,
         "distro_name": target.vendor,
-        "releasever": target.release if is_minor else str(target.major),
+        "releasever": releasever or str(target.major),
         "arch": target.arch,
         "basearch": target.arch,
     }

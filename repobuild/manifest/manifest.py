@@ -2,27 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from repobuild.credentials import AccessSource
 from repobuild.errors import ManifestError, UsageError
+from repobuild.manifest.access_schema import accesses_of
 from repobuild.manifest.entries import (
     AUTO,
+    CHINA,
+    DEFAULT,
     HOST,
     REGIONS,
     Route,
     UpstreamEntry,
     UrlEntry,
     without_keys,
-    without_origin,
 )
-from repobuild.manifest.expand import Choice, Line, choose, expand
+from repobuild.manifest.expand import Choice, Expanded, Install, Lines, choose, expand
+from repobuild.manifest.generation import Generation
 from repobuild.manifest.locations import variables
 from repobuild.manifest.reading import did_you_mean
-from repobuild.model import Job, Mirror, Options, Target, Upstream, UrlPackage, Verify
+from repobuild.manifest.slips import slips_of
+from repobuild.model import HostMirror, Job, Options, Target, Upstream, UrlPackage, Verify
+from repobuild.portal import Portal
 from repobuild.targets import ALL_TARGETS, family
+
+Option = str | bool | int | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class UpstreamDescription:
     name: str
     module: str
     baseurl: tuple[str, ...]
-    options: Mapping[str, str | bool | tuple[str, ...]]
+    options: Mapping[str, Option]
     """Only what is stated, and `verify` always."""
 
 
@@ -44,6 +52,11 @@ class Description:
     region: str
     upstreams: tuple[UpstreamDescription, ...]
     groups: tuple[tuple[str, ...], ...]
+    """One a line of `repo_packages` and `repo_extra_packages`."""
+    installs: tuple[tuple[str, ...], ...]
+    """What the playbooks install beside them."""
+    node_modules: tuple[str, ...]
+    """Whose upstreams the nodes read."""
 
     def to_json(self) -> Mapping[str, object]:
         """Return it as values that `json.dumps` takes."""
@@ -52,7 +65,8 @@ class Description:
             for each in self.upstreams
         ]
         groups = [list(group) for group in self.groups]
-        return {"target": self.target, "region": self.region, "upstreams": upstreams, "groups": groups}
+        shown = {"target": self.target, "region": self.region, "upstreams": upstreams, "groups": groups}
+        return {**shown, "installs": [list(group) for group in self.installs]} if self.installs else shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +76,15 @@ class Manifest:
     path: Path
     upstreams: tuple[UpstreamEntry, ...]
     package_map: Mapping[str, Choice]
-    lines: tuple[Line, ...]
+    generation: Generation
+    lines: tuple[Lines, ...]
     """The items of `repo_packages`, then those of `repo_extra_packages`."""
+    installs: tuple[Install, ...]
+    """What Pigsty's playbooks install."""
     url_packages: tuple[UrlEntry, ...]
     modules: tuple[str, ...]
+    node_modules: tuple[str, ...]
+    """Whose upstreams the nodes read; `local` for what is built."""
     home: Path
     name: str
     endpoint: str
@@ -79,64 +98,126 @@ class Manifest:
     """`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`; those that are given."""
     recommends: bool | None
     signing_key: Path | None
+    access: Mapping[str, AccessSource]
+    """What the document says itself of how servers are reached, by URL."""
+    keep: int
+    """How many older versions of each want stay."""
+    origins: tuple[tuple[str, str], ...]
+    """Which upstream alone a package may come from."""
+    cache_pkg_name: str
+    """Name of a bundle's file with `${version}`, `${os}` and `${arch}`; empty for our own."""
+    cache_pkg_dir: str
+    """The folder of bundles with the same variables; empty for our own."""
+    cache_repo: tuple[str, ...]
+    """Names of the repositories in a bundle; none for this one."""
+    portal: Portal
+    warnings: tuple[str, ...]
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The targets that at least one upstream serves, in the order of the table of targets."""
         return tuple(target for target in ALL_TARGETS if self._serving(target))
 
+    @property
+    def acceptable(self) -> frozenset[str]:
+        """Names of the upstreams and URL packages that the operator may accept unverified."""
+        urls = (
+            entry.package(self._values(target), frozenset()).name
+            for entry in self.url_packages
+            for target in self.targets
+        )
+        return frozenset((*(entry.name for entry in self.upstreams), *urls))
+
+    @property
+    def client_generation(self) -> str:
+        """Whose form clients' files have: `Job.generation`."""
+        return self.generation.value if self.generation is Generation.V3 else ""
+
+    def doubts(self, target: Target) -> tuple[str, ...]:
+        """Return what in the manifest is most likely a slip, as far as a target sees it."""
+        slips = (each for entry in self._serving(target) for each in slips_of(entry, target))
+        return (*self.warnings, *slips)
+
+    @cached_property
+    def accesses(self) -> Mapping[str, AccessSource]:
+        """How servers are reached, by URL: what upstreams say, and what the document says.
+
+        Raises:
+            ManifestError: when two upstreams disagree about a URL.
+        """
+        return accesses_of(self.access, self.upstreams, self._values)
+
     def job(
         self,
         target: Target,
         *,
         region: str | None = None,
-        host_mirrors: tuple[Mirror, ...] = (),
+        host_mirrors: tuple[HostMirror, ...] = (),
         allow_unverified: frozenset[str] = frozenset(),
         recommends: bool | None = None,
+        only_repo_packages: bool = False,
     ) -> Job:
         """Return all that `target` sees of the manifest.
 
         Args:
             target: what to build for.
             region: `auto`, `host` or a key of `baseurl`; None for the manifest's own word.
-            host_mirrors: base URLs that the build machine's own package manager is configured with.
-            allow_unverified: names of upstreams and URL packages accepted unverified by the operator.
+            host_mirrors: what the build machine's own package manager is configured with.
+            allow_unverified: names of upstreams and URL packages accepted unverified by the operator; those that are
+                not there, or whose keys are known, are left as they are (see `acceptable`).
             recommends: whether weak dependencies are followed; None for the manifest's word, else the family's habit.
+            only_repo_packages: leave out what the playbooks install.
 
         Raises:
-            UsageError: when a name or region does not occur in the manifest, or the host has no mirrors to use.
+            UsageError: when the region does not occur in the manifest, or the host has no mirrors to use.
             ManifestError: when no upstream serves the target, something would go unverified, or wants are malformed.
         """
-        self._check_names(allow_unverified)
         route = self._route(region, host_mirrors)
-        entries = self._entries_for(target)
-        problems = without_keys(entries, allow_unverified)
-        problems += without_origin(entries) if route.name == HOST else []
-        groups = self._groups(target, problems)
-        packages = self._url_packages(target, allow_unverified, problems)
+        entries = self._entries_for(target, route)
+        trusts = [(entry, entry.trust(route.region, target, self._values(target, entry))) for entry in entries]
+        keyless = without_keys(trusts, allow_unverified)
+        problems = list(keyless.values())
+        upstreams = self._upstreams(entries, target, route, allow_unverified)
+        wants = self._wants(target)
+        installs = () if only_repo_packages else self._installed(target)
+        problems += [problem for each in (wants, *installs) for problem in each.problems]
+        packages = self._url_packages(target, route.region, allow_unverified, problems)
         if problems:
-            raise ManifestError(problems)
+            raise ManifestError(list(dict.fromkeys(problems)), _accepting(keyless))
+        expected: dict[str, str] = {}
+        for each in (*installs, wants):
+            expected |= each.expected
         wanted = self.recommends if recommends is None else recommends
         job = Job(
             target=target,
-            upstreams=self._upstreams(entries, target, route, allow_unverified),
-            groups=groups,
+            upstreams=upstreams,
+            groups=(*wants.groups, *dict.fromkeys(group for each in installs for group in each.groups)),
             url_packages=packages,
             options=Options(
                 weak_dependencies=family(target).weak_dependencies if wanted is None else wanted,
                 module_streams=choose(self.module_streams, target),
                 pass_on=self.pass_on,
+                keep=self.keep,
+                origins=self.origins,
             ),
+            expected=tuple(sorted(expected.items())),
+            generation=self.client_generation,
             name=self.name,
             version=self.version,
             endpoint=self.endpoint,
             digest="",
         )
         written = [entry.written(target, self._values(target, entry)) for entry in entries]
-        return replace(job, digest=_digest(job, written))
+        at_home = self._url_packages(target, DEFAULT, allow_unverified, [])  # regions do not move the digest
+        return replace(job, digest=_digest(replace(job, url_packages=at_home), written))
 
     def describe(
-        self, target: Target, *, region: str | None = None, host_mirrors: tuple[Mirror, ...] = ()
+        self,
+        target: Target,
+        *,
+        region: str | None = None,
+        host_mirrors: tuple[HostMirror, ...] = (),
+        only_repo_packages: bool = False,
     ) -> Description:
         """Return what a person wants to see of a target before a run; keys need not be there for it.
 
@@ -145,24 +226,30 @@ class Manifest:
             ManifestError: when no upstream serves the target, or wants are malformed.
         """
         route = self._route(region, host_mirrors)
-        entries = self._entries_for(target)
-        problems: list[str] = []
-        groups = self._groups(target, problems)
+        entries = self._entries_for(target, route)
+        wants = self._wants(target)
+        installs = () if only_repo_packages else self._installed(target)
+        problems = [problem for each in (wants, *installs) for problem in each.problems]
         if problems:
-            raise ManifestError(problems)
+            raise ManifestError(list(dict.fromkeys(problems)))
         upstreams = self._upstreams(entries, target, route, frozenset())
         return Description(
             target=target.name,
             region=route.name,
-            upstreams=tuple(_described(upstream) for upstream in upstreams),
-            groups=groups,
+            upstreams=tuple(
+                _described(upstream, entry.spellings(route.region, target, self._values(target, entry)))
+                for entry, upstream in zip(entries, upstreams, strict=True)
+            ),
+            groups=wants.groups,
+            installs=tuple(dict.fromkeys(group for each in installs for group in each.groups)),
+            node_modules=self.node_modules,
         )
 
     def _serving(self, target: Target) -> tuple[UpstreamEntry, ...]:
         return tuple(entry for entry in self.upstreams if entry.fits(target) and entry.module in self.modules)
 
-    def _entries_for(self, target: Target) -> tuple[UpstreamEntry, ...]:
-        entries = self._serving(target)
+    def _entries_for(self, target: Target, route: Route) -> tuple[UpstreamEntry, ...]:
+        entries = tuple(entry for entry in self._serving(target) if entry.is_in(route.region))
         if not entries:
             served = ", ".join(each.name for each in self.targets) or "none"
             modules = ",".join(self.modules)
@@ -173,9 +260,9 @@ class Manifest:
         return entries
 
     def _values(self, target: Target, entry: UpstreamEntry | None = None) -> Mapping[str, str]:
-        return variables(target, self.admin_ip, is_minor=entry is not None and entry.is_minor)
+        return variables(target, self.admin_ip, releasever="" if entry is None else entry.releasever(target))
 
-    def _route(self, region: str | None, host_mirrors: tuple[Mirror, ...]) -> Route:
+    def _route(self, region: str | None, host_mirrors: tuple[HostMirror, ...]) -> Route:
         name = self.region if region is None else region
         known = sorted({*REGIONS, *(key for entry in self.upstreams for key in entry.baseurl)})
         if name not in known:
@@ -192,18 +279,34 @@ class Manifest:
     ) -> tuple[Upstream, ...]:
         return tuple(entry.upstream(target, self._values(target, entry), route, allow_unverified) for entry in entries)
 
-    def _groups(self, target: Target, problems: list[str]) -> tuple[tuple[str, ...], ...]:
-        version = choose(self.pg_version, target)
-        groups, wrong = expand(self.lines, self.package_map, target, version[0] if version else None)
-        problems += wrong
-        return groups
+    def _wants(self, target: Target) -> Expanded:
+        """Return what the repository is to hold by `repo_packages` and `repo_extra_packages`."""
+        lines = [line for each in self.lines for line in choose(each, target)]
+        return expand(lines, self.package_map, target, choose(self.pg_version, target), self._module_names)
+
+    def _installed(self, target: Target) -> tuple[Expanded, ...]:
+        """Return what the playbooks install; what is expected of their module's upstreams is all of it."""
+        found = []
+        for each in self.installs:
+            is_mapped = each.pg_version is not None
+            versions = choose(each.pg_version or {}, target)
+            wants = expand(choose(each.lines, target), self.package_map if is_mapped else {}, target, versions)
+            expected = {want: each.module for group in wants.groups for want in group}
+            found.append(replace(wants, expected=expected if each.module in self._module_names else {}))
+        return tuple(found)
+
+    @cached_property
+    def _module_names(self) -> frozenset[str]:
+        return frozenset(entry.module for entry in self.upstreams)
 
     def _url_packages(
-        self, target: Target, allow_unverified: frozenset[str], problems: list[str]
+        self, target: Target, region: str, allow_unverified: frozenset[str], problems: list[str]
     ) -> tuple[UrlPackage, ...]:
         packages: dict[str, UrlPackage] = {}
         for entry in self.url_packages:
             package = entry.package(self._values(target), allow_unverified)
+            if region == CHINA and self.generation is not Generation.OURS:
+                package = replace(package, url=package.url.replace("pigsty.io", "pigsty.cc"))
             if package.name in packages:
                 problems.append(f"{entry.where}: expected a name of its own, got {package.name!r} again")
             if package.sha256 is None and package.verify is not Verify.NONE:
@@ -214,20 +317,31 @@ class Manifest:
             packages[package.name] = package
         return tuple(packages.values())
 
-    def _check_names(self, names: frozenset[str]) -> None:
-        known = {entry.name for entry in self.upstreams}
-        for entry in self.url_packages:
-            known |= {entry.package(self._values(target), names).name for target in self.targets}
-        for name in sorted(names - known):
-            raise UsageError(
-                f"no such upstream or URL package to accept unverified: {name!r}{did_you_mean(name, known)}",
-                f"`repobuild show TARGET` lists the upstreams of {self.path}",
-            )
+
+def check_accepted(names: Collection[str], manifests: Iterable[Manifest]) -> None:
+    """Prove that each name to accept unverified occurs in one of the manifests of a run.
+
+    Raises:
+        UsageError: for one that does not.
+    """
+    known = sorted({name for each in manifests for name in each.acceptable})
+    for name in sorted(set(names).difference(known)):
+        raise UsageError(
+            f"no such upstream or URL package to accept unverified: {name!r}{did_you_mean(name, known)}",
+            "`repobuild show TARGET` lists the upstreams of a target",
+        )
 
 
-def _described(upstream: Upstream) -> UpstreamDescription:
+def _accepting(names: Iterable[str]) -> str | None:
+    """Return what to do about upstreams without keys."""
+    words = " ".join(f"--allow-unverified {name}" for name in names)
+    return f"name their keys in `signed_by`, or accept them with `verify: none` or {words}" if words else None
+
+
+def _described(upstream: Upstream, spellings: Mapping[str, str]) -> UpstreamDescription:
+    """Return an upstream for the eyes, its URLs as the manifest spells them."""
     tail = "".join(f" {word}" for word in (upstream.suite, *upstream.components) if word)
-    options: dict[str, str | bool | tuple[str, ...]] = {"verify": upstream.verify.value}
+    options: dict[str, Option] = {"verify": upstream.verify.value}
     if upstream.keys:
         options["signed_by"] = tuple(key.name for key in upstream.keys)
     if upstream.fingerprints:
@@ -236,16 +350,28 @@ def _described(upstream: Upstream) -> UpstreamDescription:
         options["origin"] = upstream.origin
     if not upstream.check_valid_until:
         options["check_valid_until"] = False
-    if upstream.skip_if_unavailable:
-        options["skip_if_unavailable"] = True
     if upstream.skip_if_gone:
         options["skip_if_gone"] = True
     return UpstreamDescription(
         name=upstream.name,
         module=upstream.module,
-        baseurl=tuple(f"{mirror.url}{tail}" for mirror in upstream.mirrors),
-        options=options,
+        baseurl=tuple(f"{spellings.get(mirror.url, mirror.url)}{tail}" for mirror in upstream.mirrors),
+        options={**options, **_yum_options(upstream)},
     )
+
+
+def _yum_options(upstream: Upstream) -> dict[str, Option]:
+    """Return what dnf.conf(5) calls by these names, as far as it is not what dnf does anyway."""
+    usual = Upstream(name="", module="", mirrors=())
+    said: dict[str, tuple[Option, Option]] = {
+        "priority": (upstream.priority, usual.priority),
+        "cost": (upstream.cost, usual.cost),
+        "excludepkgs": (" ".join(upstream.exclude), ""),
+        "includepkgs": (" ".join(upstream.include), ""),
+        "module_hotfixes": (int(upstream.module_hotfixes), 0),
+        "skip_if_unavailable": (int(upstream.skip_if_unavailable), 0),
+    }
+    return {name: value for name, (value, default) in said.items() if value != default}
 
 
 def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
@@ -260,6 +386,8 @@ def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
         "weak_dependencies": job.options.weak_dependencies,
         **({"module_streams": job.options.module_streams} if job.options.module_streams else {}),
         **({"pass_on": job.options.pass_on} if job.options.pass_on else {}),
+        **({"keep": job.options.keep} if job.options.keep else {}),
+        **({"origins": job.options.origins} if job.options.origins else {}),
         "name": job.name,
         "version": job.version,
         "endpoint": job.endpoint,

@@ -3,10 +3,10 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from repobuild.manifest.document import SHOWN, Listing, Node, Scalar, Source, Table, without_credentials
+from repobuild.manifest.document import SHOWN, Listing, Node, Scalar, Source, Table, concealed, redacted
 
 _TRUE = re.compile(r"(?:true|yes|on)", re.IGNORECASE)
 _FALSE = re.compile(r"(?:false|no|off)", re.IGNORECASE)
@@ -14,6 +14,10 @@ _FLOAT = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|nan))", re.IGNORECASE
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+_UNSAID = "something else, which is not repeated here"
+
+__all__ = ["Fields", "Place", "did_you_mean", "doubt_of", "redacted"]
 
 Value = TypeVar("Value")
 
@@ -25,6 +29,8 @@ class Place:
     source: Source
     path: str
     node: Node
+    is_secret: bool = False
+    """Whether what stands here and below may be a secret, so that no message repeats any of it."""
 
     @property
     def where(self) -> str:
@@ -33,14 +39,23 @@ class Place:
 
     def wrong(self, expected: str, got: str | None = None) -> None:
         """Report that something else is expected here."""
-        self.source.report(self.node.line, self.path, f"expected {expected}, got {got or self._shown()}")
+        self._refuse(f"expected {expected}, got {got or self._shown()}")
+
+    def _refuse(self, what: str) -> None:
+        if self.is_secret and isinstance(self.node, Scalar):
+            what = f"{what.partition(', got ')[0]}, got {_UNSAID}"
+        self.source.report(self.node.line, self.path, what)
+
+    def secret(self) -> "Place":
+        """Return this place as one where secrets may stand."""
+        return replace(self, is_secret=True)
 
     def text(self, expected: str = "text") -> str | None:
         """Return a non-empty text without control characters, as it is written."""
         if not isinstance(self.node, Scalar) or self.node.is_null or not self.node.text.strip():
             self.wrong(expected)
             return None
-        doubt = _doubt(self.node)
+        doubt = doubt_of(self.node)
         if doubt:
             self.wrong(expected, doubt)
             return None
@@ -71,7 +86,7 @@ class Place:
         try:
             return parse(text)
         except ValueError as error:
-            self.source.report(self.node.line, self.path, str(error))
+            self._refuse(str(error))
             return None
 
     def flag(self) -> bool | None:
@@ -85,32 +100,51 @@ class Place:
         return None
 
     def items(self, expected: str) -> list["Place"]:
-        """Return the items of a list; a bare text is a list of one."""
+        """Return the items of a list; a bare text is a list of one. A tolerant source may have empty ones, left out."""
         if isinstance(self.node, Table):
             self.wrong(expected)
             return []
         if isinstance(self.node, Scalar):
-            return [self] if self.node.text.strip() else []
-        return [Place(self.source, f"{self.path}[{index}]", item) for index, item in enumerate(self.node.items)]
+            return [] if self.node.is_empty else [self]
+        return [
+            replace(self, path=f"{self.path}[{index}]", node=item)
+            for index, item in enumerate(self.node.items)
+            if not (self.source.is_tolerant and isinstance(item, Scalar) and item.is_empty)
+        ]
 
-    def entries(self, expected: str) -> dict[str, "Place"]:
-        """Return the entries of a mapping whose keys are free; those without a value are left out."""
+    def every(self, expected: str) -> dict[str, "Place"]:
+        """Return the entries of a mapping whose keys are free, with and without a value."""
         if not isinstance(self.node, Table):
             self.wrong(expected)
             return {}
+        path = f"{self.path}." if self.path else ""
         return {
-            key: Place(self.source, f"{self.path}.{key}" if self.path else key, value)
-            for key, value in self.node.entries.items()
-            if not (isinstance(value, Scalar) and value.is_null)
+            key: replace(self, path=f"{path}{concealed(key)}", node=value) for key, value in self.node.entries.items()
         }
 
+    def entries(self, expected: str) -> dict[str, "Place"]:
+        """Return the entries of a mapping whose keys are free; those without a value are left out."""
+        return {
+            key: place
+            for key, place in self.every(expected).items()
+            if not (isinstance(place.node, Scalar) and place.node.is_null)
+        }
+
+    def doubt(self, what: str) -> None:
+        """Report something here that may be a slip: a warning where the source is tolerant."""
+        self.source.doubt(self.node.line, self.path, what)
+
     def fields(self, known: Iterable[str], expected: str) -> "Fields":
-        """Return the entries of a mapping whose keys are `known`; any other key is an error."""
+        """Return the entries of a mapping whose keys are `known`; any other key may be a slip."""
         names = list(known)
         if isinstance(self.node, Table):
             for key in (key for key in self.node.entries if key not in names):
-                what = f"unknown key {key[:SHOWN]!r}{did_you_mean(key, names)}"
-                self.source.report(self.node.key_lines[key], self.path, what)
+                shown = (
+                    f", which is not repeated here; known: {', '.join(names)}"
+                    if self.is_secret
+                    else f" {redacted(key)}"
+                )
+                self.source.doubt(self.node.key_lines[key], self.path, f"unknown key{shown}{did_you_mean(key, names)}")
         return Fields(self, {key: place for key, place in self.entries(expected).items() if key in names})
 
     def _shown(self) -> str:
@@ -141,6 +175,11 @@ class Fields:
     def text(self, key: str, expected: str = "text") -> str | None:
         """Return the text under `key`."""
         return self.given[key].text(expected) if key in self.given else None
+
+    def filled(self) -> "Fields":
+        """Return them without empty texts, by which inventories say nothing."""
+        empty = {key for key, place in self.given.items() if isinstance(place.node, Scalar) and place.node.is_empty}
+        return Fields(self.place, {key: place for key, place in self.given.items() if key not in empty})
 
     def matching(self, key: str, pattern: re.Pattern[str], expected: str) -> str | None:
         """Return the text under `key`, which has to match `pattern` in full."""
@@ -173,11 +212,13 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _doubt(node: Scalar) -> str | None:
+def doubt_of(node: Scalar) -> str | None:
     """Return why a scalar is not safely the text it seems to be, with the remedy; None when it is."""
     text = node.text
     if "{{" in text or "{%" in text:
         return f"{redacted(text)}: Jinja is not evaluated, write the value itself"
+    if node.tag:
+        return f"a value with the YAML tag {node.tag!r}, which is not evaluated; write the value itself"
     if node.is_plain and _FLOAT.fullmatch(text):
         return f"the number {text[:SHOWN]}; quote it: '{text[:SHOWN]}'"
     if node.is_plain and (_TRUE.fullmatch(text) or _FALSE.fullmatch(text)):
@@ -185,8 +226,3 @@ def _doubt(node: Scalar) -> str | None:
     if _CONTROL.search(text):
         return f"control characters in {redacted(text)}"
     return None
-
-
-def redacted(text: str) -> str:
-    """Return `text` quoted for a message: bounded, and without the credentials of a URL."""
-    return repr(without_credentials(text)[:SHOWN])

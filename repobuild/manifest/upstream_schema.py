@@ -3,14 +3,19 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repobuild.credentials import AccessSource
+from repobuild.manifest.access_schema import check_one_server, read_access
+from repobuild.manifest.document import Scalar, Table
 from repobuild.manifest.entries import DEFAULT, Key, UpstreamEntry
+from repobuild.manifest.generation import Generation
 from repobuild.manifest.locations import variables
-from repobuild.manifest.reading import Fields, Place, redacted
+from repobuild.manifest.reading import Fields, Place, did_you_mean, redacted
 from repobuild.manifest.shipped import find_file
 from repobuild.manifest.yum_schema import Meta, read_meta
-from repobuild.model import Target, Verify
+from repobuild.model import ListKind, Target, Verify
 from repobuild.targets import ALL_TARGETS, family
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -18,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 _KEYS = (
     "name",
-    "description",
+    "description",  # for people, and of any kind
     "module",
     "releases",
     "arch",
@@ -32,6 +37,7 @@ _KEYS = (
     "skip_if_gone",
     "minor",
     "meta",
+    "access",
 )
 _ARCHES = tuple(dict.fromkeys(target.arch for target in ALL_TARGETS))
 _RELEASES = tuple(str(major) for major in sorted({target.major for target in ALL_TARGETS}))
@@ -40,65 +46,137 @@ _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]\s*){40}|(?:[0-9A-Fa-f]\s*){64}")
 _MAX_KEY_BYTES = 1 << 20
 
 
-def read_upstreams(items: list[Place], folder: Path, admin_ip: str) -> tuple[UpstreamEntry, ...]:
-    """Return the upstreams that `items` describe; key files are looked for in `folder`, then among the shipped ones."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What of the document around it an upstream needs to be read."""
+
+    folder: Path
+    """Where key files are looked for before the shipped ones."""
+    admin_ip: str
+    generation: Generation
+
+
+def read_upstreams(items: list[Place], setting: Setting) -> tuple[UpstreamEntry, ...]:
+    """Return the upstreams that `items` describe."""
     entries: list[UpstreamEntry] = []
+    names = _Names({}, {})
     for item in items:
-        entry = _upstream(item, folder, admin_ip)
+        entry = _upstream(item, setting)
         if entry is not None:
-            _check_unique(item, entry, entries)
-            entries.append(entry)
+            entries.append(names.give(item, entry))
     return tuple(entries)
 
 
-def _upstream(item: Place, folder: Path, admin_ip: str) -> UpstreamEntry | None:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names that upstreams have had so far."""
+
+    taken: dict[str, set[Target]]
+    """For which targets."""
+    counts: dict[str, int]
+    """How many entries asked for them."""
+
+    def give(self, item: Place, entry: UpstreamEntry) -> UpstreamEntry:
+        """Return the entry under a name that is its own for every target, which is another one where it is taken."""
+        served = {target for target in ALL_TARGETS if entry.fits(target)}
+        both = served & self.taken.get(entry.name, set())
+        name, count = entry.name, self.counts.get(entry.name, 1)
+        while served & self.taken.get(name, set()):
+            count += 1
+            name = f"{entry.name}-{count}"
+        self.counts[entry.name] = count
+        self.taken.setdefault(name, set()).update(served)
+        if both and entry.name:
+            targets = ", ".join([target.name for target in ALL_TARGETS if target in both][:3])
+            got = f"{entry.name!r} twice for {targets}, the second called {name!r} here"
+            item.doubt(f"expected one upstream of a name for each target, got {got}")
+        return replace(entry, name=name)
+
+
+def _upstream(item: Place, setting: Setting) -> UpstreamEntry | None:
     fields = item.fields(_KEYS, "an upstream: a mapping with name, module, releases, baseurl")
-    meta = read_meta(fields.given["meta"]) if "meta" in fields.given else Meta()
+    has_meta = "meta" in fields.given and setting.generation is not Generation.V3  # whose templates do not know it
+    meta = read_meta(fields.given["meta"]) if has_meta else Meta()
     fields.require("name", "module", "releases", *([] if meta.lists else ["baseurl"]))
     baseurl = _baseurl(fields)
     verify = fields.one_of("verify", [each.value for each in Verify], "root, packages or none")
+    name = fields.matching("name", NAME, "a name") or ""
     entry = UpstreamEntry(
-        name=fields.matching("name", NAME, "a name") or "",
-        description=fields.text("description") or "",
+        name=name,
+        written_name=name,
         module=fields.matching("module", NAME, "the name of a module") or "",
         releases=tuple(int(release) for release in _several(fields, "releases", _RELEASES)),
         arches=_several(fields, "arch", _ARCHES) if "arch" in fields.given else _ARCHES,
         baseurl=baseurl,
         verify=Verify(verify or meta.verify),
-        keys=_keys(fields, folder),
+        is_verify_stated=verify is not None,
+        keys=_keys(fields, setting.folder),
         fingerprints=_fingerprints(fields),
         origin=fields.text("origin", "the Origin that the upstream's Release states"),
         check_valid_until=fields.flag("check_valid_until") is not False,
         skip_if_unavailable=fields.flag("skip_if_unavailable") is True,
         skip_if_gone=fields.flag("skip_if_gone") is True,
+        may_lack=item.source.is_tolerant,
+        generation=setting.generation,
         is_minor=fields.flag("minor") is True,
         meta=meta,
         where=item.where,
+        access=_access(fields, setting.folder, baseurl),
     )
-    if DEFAULT not in baseurl and not meta.lists:
+    if not baseurl and not meta.lists:
         return None
-    _check_locations(fields, entry, admin_ip)
-    return entry
+    _check_locations(fields, entry, setting.admin_ip)
+    return entry if meta.is_enabled else None
+
+
+def _access(fields: Fields, folder: Path, baseurl: Mapping[str, tuple[str, ...]]) -> AccessSource | None:
+    if "access" not in fields.given:
+        return None
+    place = fields.given["access"]
+    access = read_access(place, folder)
+    lines = [line for each in baseurl.values() for line in each]
+    meta = fields.given["meta"].entries("") if "meta" in fields.given else {}
+    lists = [meta[kind].text("a URL") or "" for kind in ListKind if kind in meta]
+    check_one_server(place, access, [*lines, *lists])
+    return access
 
 
 def _several(fields: Fields, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the known ones of several words; others may be a slip, or of a release that came after us."""
     expected = f"one of {', '.join(known)}, or a list of them"
-    found = (item.one_of(known, expected) for item in fields.items(key, expected))
-    return tuple(dict.fromkeys(value for value in found if value is not None))
+    found: dict[str, None] = {}
+    for item in fields.items(key, expected):
+        text = item.text(expected)
+        if text in known:
+            found[text] = None
+        elif text is not None:
+            item.doubt(f"expected {expected}, got {redacted(text)}{did_you_mean(text, known)}")
+    return tuple(found)
 
 
 def _baseurl(fields: Fields) -> Mapping[str, tuple[str, ...]]:
     """Return the lines of each region."""
-    lines: dict[str, tuple[str, ...]] = {}
     given = fields.entries("baseurl", "a mapping from region to URL: {default: …, china: …}")
-    if "baseurl" in fields.given and DEFAULT not in given:
-        fields.given["baseurl"].wrong(f"the region {DEFAULT!r}", f"{', '.join(sorted(given)) or 'none'}")
+    for region in _without_url(fields):
+        fields.given["baseurl"].doubt(f"{redacted(region)} stands where a region is expected, without a URL: not read")
+    items = {region: place.items("a URL or a list of mirrors") for region, place in given.items()}
     for region, place in given.items():
         if not _REGION.fullmatch(region):
             place.wrong("a region in lower case as key", redacted(region))
-        found = (item.text("a URL") for item in place.items("a URL or a list of mirrors"))
-        lines[region] = tuple(line for line in found if line is not None)
+    if given and not items.get(DEFAULT):
+        stated = ", ".join(sorted(region for region in items if items[region])) or "none"
+        what = f"expected the region {DEFAULT!r}, got {stated}; elsewhere the upstream has no URL"
+        fields.given["baseurl"].doubt(what)
+    lines = {region: tuple(text for each in found if (text := each.text("a URL"))) for region, found in items.items()}
     return {region: found for region, found in lines.items() if found}
+
+
+def _without_url(fields: Fields) -> list[str]:
+    """Return keys without a value that cannot be meant as regions."""
+    node = fields.given["baseurl"].node if "baseurl" in fields.given else None
+    entries = node.entries if isinstance(node, Table) else {}
+    is_null = {region: isinstance(value, Scalar) and value.is_null for region, value in entries.items()}
+    return [region for region in entries if is_null[region] and not _REGION.fullmatch(region)]
 
 
 def _check_locations(fields: Fields, entry: UpstreamEntry, admin_ip: str) -> None:
@@ -122,19 +200,11 @@ def _check_locations(fields: Fields, entry: UpstreamEntry, admin_ip: str) -> Non
 
 def _check_meta(place: Place, entry: UpstreamEntry, target: Target, values: Mapping[str, str]) -> None:
     if not family(target).signs_packages:
-        place.wrong(f"an upstream without `meta`, since it is for rpm and this one serves {target.name}")
+        place.doubt(f"expected an upstream without `meta`, since it is for rpm and this one serves {target.name}")
     try:
         entry.meta.mirror_lists(values)
     except ValueError as error:
         place.source.report(place.node.line, place.path, str(error))
-
-
-def _check_unique(item: Place, entry: UpstreamEntry, earlier: list[UpstreamEntry]) -> None:
-    """Report a target that would see two upstreams of one name."""
-    for other in earlier:
-        both = [target.name for target in ALL_TARGETS if entry.fits(target) and other.fits(target)]
-        if entry.name and entry.name == other.name and both:
-            item.wrong("one upstream of a name for each target", f"{entry.name!r} twice for {', '.join(both[:3])}")
 
 
 def _keys(fields: Fields, folder: Path) -> tuple[Key, ...]:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from repobuild.manifest.document import Scalar
 from repobuild.manifest.locations import check_url, substitute
-from repobuild.manifest.reading import Fields, Place
+from repobuild.manifest.reading import Fields, Place, redacted
 from repobuild.model import ListKind, MirrorList, Verify
 
 _KEYS = (
+    "enabled",
     "priority",
     "cost",
     "excludepkgs",
+    "exclude",
     "includepkgs",
     "module_hotfixes",
     "skip_if_unavailable",
@@ -31,6 +33,7 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 class Meta:
     """What `meta` says; None and the empty tuple where it says nothing."""
 
+    is_enabled: bool = True
     priority: int = 99
     cost: int = 1000
     exclude: tuple[str, ...] = ()
@@ -73,9 +76,10 @@ def read_meta(place: Place) -> Meta:
     fields = place.fields(_KEYS, f"a mapping of {', '.join(_KEYS)}")
     lists = [(kind, fields.text(kind.value, "a URL")) for kind in ListKind]
     return Meta(
+        is_enabled=_flag(fields, "enabled", usual=True),
         priority=_number(fields, "priority", 99),
         cost=_number(fields, "cost", 1000),
-        exclude=_globs(fields, "excludepkgs"),
+        exclude=(*_globs(fields, "excludepkgs"), *_globs(fields, "exclude")),  # dnf adds the one to the other
         include=_globs(fields, "includepkgs"),
         module_hotfixes=_flag(fields, "module_hotfixes"),
         skip_if_unavailable=_flag(fields, "skip_if_unavailable"),
@@ -90,14 +94,14 @@ def _number(fields: Fields, key: str, default: int) -> int:
     return default if text is None else int(text)
 
 
-def _flag(fields: Fields, key: str) -> bool:
+def _flag(fields: Fields, key: str, *, usual: bool = False) -> bool:
     node = fields.given[key].node if key in fields.given else None
     if node is None:
-        return False
+        return usual
     text = node.text.strip().lower() if isinstance(node, Scalar) else ""
     if text not in _SWITCH:
         fields.given[key].wrong("1 or 0, true or false")
-    return _SWITCH.get(text, False)
+    return _SWITCH.get(text, usual)
 
 
 def _globs(fields: Fields, key: str) -> tuple[str, ...]:
@@ -106,6 +110,6 @@ def _globs(fields: Fields, key: str) -> tuple[str, ...]:
     for item in fields.items(key, "package names or globs"):
         for word in (item.text("package names or globs") or "").replace(",", " ").split():
             if not _GLOB.fullmatch(word):
-                item.wrong("a package name or glob", repr(word[:80]))
+                item.wrong("a package name or glob", redacted(word))
             found.append(word)
     return tuple(found)

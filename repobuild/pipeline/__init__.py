@@ -7,8 +7,11 @@ adding    folders of packages that join a job
 sources   what is fetched from where
 locking   job -> lock
 resolving job -> lock, where a new one is needed
-syncing   lock -> repository, and the plan of it
+making    lock -> tree, and the files beside a repository
+syncing   jobs -> repositories
+planning  what a sync would do
 shipping  repository -> bundle -> repository, rollback, check
+homepage  what is published -> the page that people see first
 upkeep    the store's garbage, clients' files, files the operator asks for
 """
 
@@ -20,8 +23,11 @@ from repobuild.pipeline.session import Session, Settings
 
 if TYPE_CHECKING:
     from repobuild.pipeline.adding import add_files
+    from repobuild.pipeline.homepage import landing_page
+    from repobuild.pipeline.making import usage
+    from repobuild.pipeline.planning import Plan, Sum, plan, sum_of
     from repobuild.pipeline.shipping import Installed, bundle, check, check_bundle, install, rollback
-    from repobuild.pipeline.syncing import Outcome, Plan, is_pending, plan, sync, usage
+    from repobuild.pipeline.syncing import Outcome, is_pending, sync, sync_all
     from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "Plan",
     "Session",
     "Settings",
+    "Sum",
     "add_files",
     "bundle",
     "check",
@@ -40,11 +47,14 @@ __all__ = [
     "collect",
     "install",
     "is_pending",
+    "landing_page",
     "lock_job",
     "plan",
     "read_lock",
     "rollback",
+    "sum_of",
     "sync",
+    "sync_all",
     "usage",
     "write_lock",
     "write_secret",
@@ -53,7 +63,10 @@ __all__ = [
 
 _LATER = {
     "adding": ("add_files",),
-    "syncing": ("Outcome", "Plan", "is_pending", "plan", "sync", "usage"),
+    "homepage": ("landing_page",),
+    "making": ("usage",),
+    "planning": ("Plan", "Sum", "plan", "sum_of"),
+    "syncing": ("Outcome", "is_pending", "sync", "sync_all"),
     "shipping": ("Installed", "bundle", "check", "check_bundle", "install", "rollback"),
     "upkeep": ("Collected", "client_files", "collect", "write_secret", "write_text"),
 }

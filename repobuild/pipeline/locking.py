@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from repobuild import lock
+from repobuild import lock, origins
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, UsageError
 from repobuild.model import Job, Lock
@@ -92,4 +92,4 @@ def _keep(former: Lock, path: Path, served: Lock | None, settings: Settings) -> 
                 "run without --locked: the lock then gets a later time",
             )
         kept = lock.succeed(former, served)
-    return Locked(lock=kept, text=lock.write(kept), is_new=False)
+    return Locked(lock=kept, text=lock.write(kept), is_new=False, notes=origins.summary(kept.foreign))

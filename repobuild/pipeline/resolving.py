@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from repobuild import catalog, resolve
-from repobuild.errors import UnreachableError, UsageError
+from repobuild import catalog, origins, resolve
+from repobuild.errors import RepobuildError, UnreachableError, UnresolvableError, UsageError
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
 from repobuild.model import (
@@ -16,6 +16,7 @@ from repobuild.model import (
     Job,
     Lock,
     Mirror,
+    Options,
     Package,
     Resolution,
     Upstream,
@@ -27,6 +28,8 @@ from repobuild.signing import Keyring
 
 _URL_PIN = 990
 """Packages named by their URL win over those of upstreams."""
+_SHOWN = 8
+"""Wants of which nothing can be had, as many as an error names."""
 _ROUNDS = 20
 """How often a resolution is made anew because files are gone upstream."""
 
@@ -38,19 +41,21 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         package = _added_package(session, job, each)
         packages.append(package)
         extra.append(_loaded(session, job, package, Upstream(name=package.upstream, module="", mirrors=())))
-    means = catalog.Means(
-        get=_refuse if session.settings.offline else session.fetcher.get,
-        store=session.store,
-        memory=session.memory,
-        limits=session.settings,
-        progress=session.progress,
-    )
-    loaded = catalog.load(job, means, extra)
+    loaded = catalog.load(replace(job, options=_without_pins_of(packages, job.options)), _means(session), extra)
+    if not loaded.loaded and not packages:
+        raise UnreachableError(
+            f"no upstream of {job.target} can be had: {', '.join(loaded.skipped)}",
+            "nothing is published or locked without any; check network, region and mirrors",
+        )
     groups = (*job.groups, tuple(map(FORMATS[job.target.family].want_for, packages)))
     resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
+    if not resolution.taken and not assets:
+        raise _nothing(job, resolution)
     unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
     unverified += [ADDED + each.name for each in job.added]
     choices = tuple(_at_its_url(choice, packages) for choice in resolution.choices)
+    expectation = origins.Expectation(expected=job.expected, upstreams=job.upstreams, skipped=loaded.skipped)
+    foreign = origins.compare(expectation, resolution.taken, loaded.universe.upstreams_of)
     made = Lock(
         target=job.target.name,
         time=loaded.newest or session.settings.now,
@@ -58,6 +63,7 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         name=job.name,
         version=job.version,
         endpoint=job.endpoint,
+        generation=job.generation,
         upstreams=loaded.pins,
         choices=choices,
         missing=resolution.missing,
@@ -67,8 +73,51 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         unverified=tuple(sorted(unverified)),
         gone=gone,
         extras=_extras(job, loaded, [choice.package for choice in choices]),
+        foreign=foreign.pairs,
     )
-    return made, loaded, resolution.notes
+    return made, loaded, (*foreign.notes, *resolution.notes)
+
+
+def _nothing(job: Job, resolution: Resolution) -> RepobuildError:
+    """Return why a repository would be empty, and take the place of one that is not."""
+    if not resolution.missing:
+        return UsageError(f"nothing is wanted for {job.target}", "name packages in `repo_packages`")
+    names = ", ".join(each.want for each in resolution.missing[:_SHOWN])
+    more = "" if len(resolution.missing) <= _SHOWN else f" and {len(resolution.missing) - _SHOWN} more"
+    return UnresolvableError(
+        f"nothing that is wanted for {job.target} can be had: {names}{more}",
+        "an empty repository is never published; check names and upstreams: repobuild show",
+    )
+
+
+def _without_pins_of(packages: Sequence[Package], options: Options) -> Options:
+    """Return options that pin none of the packages which the operator names as files: that word is the clearer one."""
+    named = {each.name for each in packages}
+    return replace(options, origins=tuple(each for each in options.origins if each[0] not in named))
+
+
+def with_keys(session: Session, upstreams: Sequence[Upstream]) -> tuple[Upstream, ...]:
+    """Return upstreams with the keys that are fetched, or were.
+
+    Raises:
+        VerificationError: when what is served for a key is another one.
+        UnreachableError: when a key can neither be fetched nor is remembered.
+    """
+    means = _means(session)
+    found = tuple(catalog.with_keys(each, means) for each in upstreams)
+    session.memory.save()
+    return found
+
+
+def _means(session: Session) -> catalog.Means:
+    return catalog.Means(
+        get=_refuse if session.settings.offline else session.fetcher.get,
+        store=session.store,
+        memory=session.memory,
+        limits=session.settings,
+        progress=session.progress,
+        answers=session.answers,
+    )
 
 
 def _extras(job: Job, loaded: catalog.Catalog, packages: Sequence[Package]) -> tuple[tuple[str, str], ...]:
@@ -77,7 +126,8 @@ def _extras(job: Job, loaded: catalog.Catalog, packages: Sequence[Package]) -> t
     found = FORMATS[job.target.family].extras(proven, packages, job.options.pass_on)
     texts = {kind: text.decode("utf-8", "replace") for kind, text in found.items()}
     used = {each.upstream for each in packages}
-    signing = [each for each in job.upstreams if each.checks_packages and each.name in used]
+    upstreams = [each.upstream for each in loaded.loaded]  # with the keys that were fetched
+    signing = [each for each in upstreams if each.checks_packages and each.name in used]
     if used and used == {each.name for each in signing}:
         keys = [Keyring.from_files(each.keys, each.fingerprints).armored().decode() for each in signing]
         texts[PACKAGE_KEYS] = "".join(dict.fromkeys(keys))
@@ -99,7 +149,7 @@ def _resolve_what_is_there(
     gone: dict[str, str] = {}
     asked: set[str] = set()
     for _ in range(_ROUNDS):
-        resolution = resolve.resolve(loaded.universe, groups, skip_missing=settings.skip_missing)
+        resolution = resolve.resolve(loaded.universe, groups, skip_missing=settings.skip_missing, keep=job.options.keep)
         doubtful = [
             package_request(choice.package, mirrors[choice.package.upstream])
             for choice in resolution.choices
@@ -107,7 +157,7 @@ def _resolve_what_is_there(
             and choice.package.sha256 not in asked
             and not session.store.has(choice.package.sha256, choice.package.size)
         ]
-        absent = [] if settings.offline else session.fetcher.gone(doubtful)
+        absent = [] if settings.offline else session.gone(doubtful)
         asked |= {each.sha256 or "" for each in doubtful}
         if not absent:
             return resolution, tuple(sorted(gone.values()))
@@ -125,7 +175,8 @@ def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Packag
     extra: list[Loaded] = []
     packages: list[Package] = []
     assets: list[Asset] = []
-    requests = {each: url_request(each) for each in job.url_packages}
+    known = {each: replace(each, sha256=each.sha256 or session.pinned.get(each.url)) for each in job.url_packages}
+    requests = {each: url_request(known[each]) for each in job.url_packages}
     if not requests:
         return extra, packages, ()
     if session.settings.offline:
@@ -134,6 +185,7 @@ def _url_packages(session: Session, job: Job) -> tuple[list[Loaded], list[Packag
     for each, request in requests.items():
         pin = fetched.pins.get(request)
         digest = pin.sha256 if pin is not None else each.sha256 or ""
+        session.pinned[each.url] = digest
         path = session.store.path(digest)
         if not each.name.endswith(form.suffix):
             assets.append(Asset(name=each.name, url=each.url, size=path.stat().st_size, sha256=digest))

@@ -1,11 +1,12 @@
 """What a run works with."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from repobuild import fetch
 from repobuild.errors import UnreachableError
@@ -15,6 +16,9 @@ from repobuild.publish import Repository
 from repobuild.signing import SigningKey
 from repobuild.state import Memory
 from repobuild.store import Store
+
+if TYPE_CHECKING:
+    from repobuild.catalog import Answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,9 @@ class Session:
         self.progress = progress
         self._open = ExitStack()
         self._listed: dict[Upstream, tuple[Mirror, ...]] = {}
+        self._gone: dict[fetch.Request, bool] = {}
+        self.pinned: dict[str, str] = {}
+        """sha256 of what was fetched by a URL alone, by URL: a run takes it for what it was the first time."""
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +85,13 @@ class Session:
         """What is remembered of upstreams."""
         return Memory(self.settings.state)
 
+    @cached_property
+    def answers(self) -> "Answers":
+        """What mirrors answered so far."""
+        from repobuild.catalog import Answers  # noqa: PLC0415 -- its libraries are for those who resolve
+
+        return Answers()
+
     def mirrors(self, upstream: Upstream) -> tuple[Mirror, ...]:
         """Return an upstream's mirrors; those that only its lists name once the network may be asked."""
         if not upstream.mirror_lists or self.settings.offline:
@@ -86,11 +100,17 @@ class Session:
             from repobuild import catalog  # noqa: PLC0415 -- few upstreams have lists
 
             try:
-                self._listed[upstream] = catalog.expand(upstream, self.fetcher.get).mirrors
+                self._listed[upstream] = catalog.expand(upstream, partial(self.answers.get, self.fetcher.get)).mirrors
             except UnreachableError as error:
                 self.progress.note(error.message)
                 self._listed[upstream] = upstream.mirrors
         return self._listed[upstream]
+
+    def gone(self, requests: Sequence[fetch.Request]) -> list[fetch.Request]:
+        """Return those of the requests that no mirror has and at least one says so; asked once for all targets."""
+        new = [each for each in requests if each not in self._gone]
+        self._gone |= dict.fromkeys(new, False) | dict.fromkeys(self.fetcher.gone(new), True)
+        return [each for each in requests if self._gone[each]]
 
     def parts(self, target: str, name: str) -> tuple[str, ...]:
         """Return the path of a target's repository below the home (design.md, rulings: places)."""

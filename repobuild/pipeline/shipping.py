@@ -11,8 +11,8 @@ from repobuild.errors import HostileInputError, ProofError, UsageError
 from repobuild.formats import FORMATS
 from repobuild.model import LOCK_NAME, Lock
 from repobuild.pipeline.locking import write_lock
+from repobuild.pipeline.making import beside, make_tree, published_key
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.syncing import beside, make_tree, published_key
 from repobuild.publish import Repository
 from repobuild.record import sha256_of
 from repobuild.targets import parse_target

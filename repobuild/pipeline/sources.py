@@ -1,6 +1,7 @@
 """Which files are fetched from where: the manifest's mirrors, the lock's packages, and what is named by URL."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from repobuild.errors import HostileInputError, UsageError
 from repobuild.fetch import Location, Request
@@ -39,7 +40,8 @@ def requests_of(session: Session, job: Job, chosen: Lock, served: Mapping[str, s
                 f"the lock takes {package.filename} from an upstream that the manifest lacks: {package.upstream}",
                 "move the lock: repobuild lock --update",
             )
-        found.append(package_request(package, mirrors[package.upstream]))
+        request = package_request(package, mirrors[package.upstream])
+        found.append(replace(request, is_by_url=package.upstream.startswith(URL)))
     for asset in chosen.assets:
         folder, _, name = asset.url.rpartition("/")
         place = Location(mirror=mirrors[URL + asset.name][0], path=name) if folder else None
@@ -50,6 +52,7 @@ def requests_of(session: Session, job: Job, chosen: Lock, served: Mapping[str, s
                 sha256=asset.sha256,
                 size=asset.size,
                 limit=asset.size,
+                is_by_url=True,
             )
         )
     return list({each.sha256: each for each in found}.values())

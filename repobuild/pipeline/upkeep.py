@@ -1,19 +1,18 @@
 """The store's garbage, the clients' files, and files that the operator asks for by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from repobuild import lock
 from repobuild.durable import Folder
 from repobuild.formats import FORMATS
-from repobuild.model import Lock, Target
+from repobuild.model import LOCK_NAME, Lock, Target
 from repobuild.pipeline.locking import read_lock
+from repobuild.pipeline.making import client_facts, published_key
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.syncing import client_facts, has_package_keys, published_key
 from repobuild.publish import Repository
 from repobuild.store import Store
-from repobuild.targets import ALL_TARGETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,8 @@ class Collected:
     bytes: int
 
 
-def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool = False) -> Collected:
-    """Remove from the store what none of the locks in `paths`, no published repository and no upstream needs.
+def collect(session: Session, paths: Iterable[Path], *, dry_run: bool = False) -> Collected:
+    """Remove from the store what none of the locks in `paths`, no repository below the home and no upstream needs.
 
     Raises:
         BusyError: when another run uses the store.
@@ -34,9 +33,8 @@ def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool
     keep = session.memory.objects()
     for path in paths:
         keep |= _objects(read_lock(path))
-    for target in ALL_TARGETS:
-        for repository in (session.repository(target.name, name), Repository(session.settings.home, (name,))):
-            keep |= _objects(_published(repository))
+    for repository in _repositories(session.settings.home):
+        keep |= _objects(published(repository))
     with Store.open(session.settings.store, exclusive=not dry_run) as store:
         if dry_run:
             sizes = [each.size for each in store.listing() if each.sha256 not in keep]
@@ -45,12 +43,31 @@ def collect(session: Session, name: str, paths: Iterable[Path], *, dry_run: bool
         return Collected(freed.objects + freed.partials + freed.derived, freed.bytes)
 
 
-def client_files(session: Session, target: Target, name: str, endpoint: str) -> dict[str, str]:
-    """Return the files by which clients find a target's repository, by name."""
+def _repositories(home: Path) -> Iterator[Repository]:
+    """Yield every repository below the home, whatever its name and target: in the home, and in the folders there."""
+    for lock_file in sorted((*home.glob(f"*/{LOCK_NAME}"), *home.glob(f"*/*/{LOCK_NAME}"))):
+        parts = lock_file.parent.relative_to(home).parts
+        is_linked = any(home.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1))
+        if not is_linked and not any(part.startswith(".") for part in parts):
+            yield Repository(home, parts)
+
+
+def client_files(session: Session, target: Target, name: str, endpoint: str, generation: str) -> dict[str, str]:
+    """Return the files by which clients find a target's repository, by name.
+
+    Args:
+        session: the run.
+        target: whose repository it is.
+        name: of the repository.
+        endpoint: the URL under which the home is served.
+        generation: as of the job; what is published says it otherwise.
+    """
     repository = session.repository(target.name, name)
     is_signed = session.settings.key is not None or bool(published_key(repository, name))
-    has_keys = has_package_keys(_published(repository))
-    facts = client_facts(session, (target.name, name), endpoint, is_signed=is_signed, has_package_keys=has_keys)
+    there = published(repository)
+    generation = generation if there is None else there.generation
+    place = (target.name, name)
+    facts = client_facts(session, place, endpoint, there, is_signed=is_signed, generation=generation)
     return {file: text.decode() for file, text in FORMATS[target.family].client_files(facts).items()}
 
 
@@ -60,13 +77,14 @@ def write_text(path: Path, text: str) -> None:
         folder.write(path.name, text.encode())
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read."""
+def write_secret(path: Path, data: bytes, *, is_for_group: bool = False) -> None:
+    """Write a file that only its owner, or its group too, may read."""
     with Folder.open(path.absolute().parent, create=True) as folder:
-        folder.write(path.name, data, mode=0o600)
+        folder.write(path.name, data, mode=0o640 if is_for_group else 0o600)
 
 
-def _published(repository: Repository) -> Lock | None:
+def published(repository: Repository) -> Lock | None:
+    """Return the lock of what is published, None when nothing is."""
     current = repository.current()
     if current is None or current.lock_text is None:
         return None

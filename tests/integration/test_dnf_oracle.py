@@ -149,9 +149,7 @@ def test_centos_modules_hide_what_they_hide_in_dnf(dnf: Callable[..., list[Any]]
 def test_dnf_says_the_same_of_our_cases(dnf: Callable[..., list[Any]], tmp_path: Path, case: Case) -> None:
     for name, repo in case.repos.items():
         write(tmp_path / name, repo)
-    repositories = [
-        {"id": name, "url": f"file://{tmp_path / name}", **repo.options} for name, repo in case.repos.items()
-    ]
+    repositories = [{"id": name, "url": f"file://{tmp_path / name}", **case.options(name)} for name in case.repos]
 
     [answer] = dnf(repositories=repositories, weak=case.weak, streams=case.streams, jobs=[case.wants])
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "repobuild"
 
 LAYERS = (
     {"errors"},
-    {"model", "progress", "media"},
+    {"model", "progress", "media", "portal", "credentials"},
     {"checked", "compression", "markup", "targets", "durable"},
     {"record", "state", "signing"},
     {"store", "archive", "formats"},
@@ -19,6 +19,7 @@ LAYERS = (
         "host",
         "catalog",
         "resolve",
+        "origins",
         "lock",
         "fetch",
         "publish",

@@ -41,7 +41,29 @@ def test_an_unsigned_repository_gets_exactly_the_lines_of_pigsty() -> None:
 
     assert files["pigsty.list"] == b"deb [trusted=yes] http://10.10.10.10/pigsty ./\n"
     assert files["pigsty-local.list"] == b"deb [trusted=yes] file:/www/pigsty/ ./\n"
-    assert sorted(files) == ["pigsty-local.list", "pigsty-local.sources", "pigsty.list", "pigsty.sources"]
+    assert sorted(files) == ["local.list", "pigsty-local.list", "pigsty-local.sources", "pigsty.list", "pigsty.sources"]
+
+
+@pytest.mark.parametrize(
+    ("target", "machine", "release"),
+    [
+        ("d12.x86_64", "debian12 x86_64: bookworm deb repo", "bookworm:12"),
+        ("u24.aarch64", "ubuntu24 aarch64: noble deb repo", "noble:24"),
+    ],
+)
+def test_nodes_get_the_file_that_pigsty_renders_for_its_local_module(target: str, machine: str, release: str) -> None:
+    head, source, entry, line = client_files(spec(target=parse_target(target)))["local.list"].decode().splitlines()
+
+    assert head == f"#=========# [local] on {machine}"
+    assert source.startswith("# ")
+    assert entry == f"# [module_name] [{release}] pigsty-local: Pigsty Local"
+    assert line == "deb [trusted=yes] http://10.10.10.10/pigsty ./"
+
+
+def test_the_nodes_of_a_signed_repository_are_bound_to_its_key_too() -> None:
+    line = client_files(spec(is_signed=True, url="http://h:8080/mine", name="mine"))["local.list"].splitlines()[-1]
+
+    assert line == b"deb [signed-by=/etc/apt/keyrings/mine.gpg] http://h:8080/mine ./"
 
 
 def test_a_signed_repository_is_bound_to_its_key_and_never_trusted() -> None:
@@ -152,7 +174,7 @@ def test_real_apt_reads_a_signed_repository_and_no_other_from_disk(apt: Path, na
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("name", ["pigsty.list", "pigsty.sources"])
+@pytest.mark.parametrize("name", ["pigsty.list", "pigsty.sources", "local.list"])
 def test_real_apt_asks_for_the_right_address(apt: Path, name: str, signed: bool) -> None:
     (apt / "etc/sources.list.d" / name).write_bytes(client_files(spec(is_signed=signed))[name])
 

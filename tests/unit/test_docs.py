@@ -14,7 +14,7 @@ import pytest
 
 from repobuild import errors, host
 from repobuild.cli.main import root
-from repobuild.manifest import default_manifest, load, schema, upstream_schema, yum_schema
+from repobuild.manifest import access_schema, default_manifest, load, portal_schema, schema, upstream_schema, yum_schema
 from repobuild.targets import ALL_TARGETS, known_selectors
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -223,16 +223,18 @@ class TestManifestManual:
     @pytest.mark.parametrize(
         ("title", "keys"),
         [
-            ("Keys of the document", schema._KEYS),
+            ("Keys of the document", (*schema._KEYS, schema._PROFILES)),
             ("Upstreams: `repo_upstream`", upstream_schema._KEYS),
             ("Files by URL: `repo_url_packages`", schema._URL_KEYS),
             ("Proxies: `proxy_env`", (*schema._PROXIES, schema._NO_PROXY)),
+            ("Access: `access`", access_schema.KEYS),
+            ("The portal: `infra_portal`", portal_schema._SITE_KEYS),
         ],
     )
     def test_every_key_of_the_schema_has_a_row_and_no_other(self, title: str, keys: tuple[str, ...]) -> None:
         table = section(text_of(MANIFEST_MANUAL), title).partition("**`verify`.**")[0]
 
-        assert set(keys) == {cell.strip("`") for cell in first_column(table)}
+        assert set(keys) == {key.strip("`") for cell in first_column(table) for key in cell.split(", ")}
 
     def test_every_option_of_meta_has_a_row_and_no_other(self) -> None:
         text = section(text_of(MANIFEST_MANUAL), "Upstreams: `repo_upstream`").partition("**`meta`.**")[2]

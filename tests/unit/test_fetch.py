@@ -310,6 +310,73 @@ def test_no_name_and_nobody_listening_are_said_as_such(store):
         fetch(store, request("a", f"http://127.0.0.1:{port}"))
 
 
+# --- groups --------------------------------------------------------------------------------------------------------
+
+
+def fetch_all(store: Store, *groups: list[Request], settings: Settings = QUICK):
+    with Fetcher(settings) as fetcher:
+        return fetcher.fetch_all(groups, store, SILENT)
+
+
+def test_an_object_that_fails_ends_only_the_groups_that_need_it(store):
+    bodies = {name: name.encode() * 500 for name in "abcdef"}
+    with FaultServer({name: body for name, body in bodies.items() if name != "c"}) as server:
+        made = {name: request(name, server.url, body=body) for name, body in bodies.items()}
+        fetched = fetch_all(store, *([made[name] for name in names] for names in ("ab", "bcd", "ef", "c")))
+
+    assert list(fetched.failed) == [1, 3]
+    assert fetched.failed[1] is fetched.failed[3]
+    assert isinstance(fetched.failed[1], PinnedFileGoneError)
+    for name in "abef":
+        digest = made[name].sha256
+        assert store.has(digest)
+        assert fetched.arrivals[digest].bytes == 500
+        assert fetched.arrivals[digest].mirror == server.url
+
+
+def test_what_only_a_failed_group_needs_is_dropped(store):
+    bodies = {f"f{number:02}": os.urandom(2000 - number) for number in range(40)}
+    with FaultServer(bodies) as server:
+        bad = request("gone", server.url, body=b"x" * 3000)
+        requests = [request(path, server.url, body=body) for path, body in bodies.items()]
+        fetched = fetch_all(store, [bad, *requests[1:]], requests[:1], settings=replace(QUICK, jobs=1))
+
+        assert list(fetched.failed) == [0]
+        assert server.hits()["f00"] == 1
+        assert server.hits().total() < 10
+
+
+def test_a_large_file_of_a_failed_group_is_not_waited_for(store):
+    body = os.urandom(8_000_000)
+    with FaultServer({"large": body, "small": b"s"}) as server:
+        server.rate = 1_000_000
+        large, bad = request("large", server.url, body=body), request("gone", server.url, body=b"x")
+        begun = time.monotonic()
+
+        fetched = fetch_all(store, [large, bad], [request("small", server.url, body=b"s")])
+
+        assert list(fetched.failed) == [0]
+        assert time.monotonic() - begun < 3
+        assert store.has(hashlib.sha256(b"s").hexdigest())
+
+
+def test_an_object_of_several_groups_is_looked_for_where_any_of_them_has_it(store):
+    with FaultServer({}) as empty, FaultServer({"there/a": BODY}) as good:
+        fetched = fetch_all(store, [request("a", empty.url)], [request("there/a", good.url)])
+
+    assert fetched.failed == {}
+    assert fetched.downloaded == 1
+    assert fetched.arrivals[hashlib.sha256(BODY).hexdigest()].mirror == good.url
+
+
+def test_a_disk_that_is_full_ends_all_groups(store):
+    digest = hashlib.sha256(BODY).hexdigest()
+    huge = Request(what="huge", locations=(), sha256=digest, size=1 << 60, limit=1 << 60)
+
+    with pytest.raises(DiskError), FaultServer({"b": b"b"}) as server:
+        fetch_all(store, [request("b", server.url, body=b"b")], [huge])
+
+
 # --- redirects, proxies, secrets -----------------------------------------------------------------------------------
 
 

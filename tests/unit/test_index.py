@@ -14,6 +14,7 @@ from repobuild.errors import HostileInputError
 from repobuild.formats.deb import index
 from repobuild.formats.deb.resolver import DebUniverse
 from repobuild.formats.deb.universe import Origin, Universe
+from repobuild.model import Options
 from repobuild.targets import parse_target
 
 PLAIN = b"""Package: a
@@ -324,7 +325,7 @@ def test_a_run_with_a_cache_finds_what_the_run_before_found(head: str, tmp_path:
     sources = [loaded(tmp_path, "late", text)]
     found = []
     for _ in range(3):
-        universe = DebUniverse(sources, parse_target("d12.x86_64"), cache, weak=False)
+        universe = DebUniverse(sources, parse_target("d12.x86_64"), cache, Options(weak_dependencies=False))
         found.append([str(record) for want in ("a", "b", "v") for record in universe.find(want).candidates])
         assert universe.solve(universe.find("v").candidates).choices
 

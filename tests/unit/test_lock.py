@@ -56,10 +56,16 @@ LOCKS = st.builds(
         st.builds(Missing, want=TEXT, reason=TEXT, near=st.lists(TEXT, max_size=2).map(tuple)), max_size=2
     ).map(tuple),
     sets=st.lists(st.lists(TEXT, max_size=3).map(tuple), max_size=2).map(tuple),
-    options=st.builds(Options, weak_dependencies=st.booleans()),
+    options=st.builds(
+        Options,
+        weak_dependencies=st.booleans(),
+        keep=st.integers(0, 99),
+        origins=st.dictionaries(TEXT, TEXT, max_size=3).map(lambda pins: tuple(sorted(pins.items()))),
+    ),
     assets=st.lists(st.builds(Asset, name=PART, url=TEXT, size=NUMBER, sha256=DIGEST), max_size=2).map(tuple),
     unverified=st.lists(TEXT, max_size=2).map(tuple),
     gone=st.lists(TEXT, max_size=2).map(tuple),
+    foreign=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
 )
 
 
@@ -222,6 +228,16 @@ HOSTILE: dict[str, bytes] = {
         f"a key gone: {key}": edited(lambda fields, key=key: fields.pop(key))
         for key in json.loads(lock.write(example())) if key != "extras"
     },
+    "a number of older versions as text": edited(lambda fields: fields["options"].update(keep="1")),
+    "a number of older versions below zero": edited(lambda fields: fields["options"].update(keep=-1)),
+    "a number of older versions that is true": edited(lambda fields: fields["options"].update(keep=True)),
+    "origins as a list": edited(lambda fields: fields["options"].update(origins=[["loki", "infra"]])),
+    "an origin that is a number": edited(lambda fields: fields["options"].update(origins={"loki": 1})),
+    "an origin of half a character": edited(lambda fields: fields["options"].update(origins={"\ud800": "infra"})),
+    "foreign wants as an object": edited(lambda fields: fields.update(foreign={"loki": "base"})),
+    "a foreign want alone": edited(lambda fields: fields.update(foreign=[["loki"]])),
+    "a foreign want with too much": edited(lambda fields: fields.update(foreign=[["loki", "base", "x"]])),
+    "a foreign want that is a number": edited(lambda fields: fields.update(foreign=[["loki", 1]])),
     "an extra that would stand for our own index": edited(lambda fields: fields.update(extras={"primary": "<evil/>"})),
     "an extra that nobody knows": edited(lambda fields: fields.update(extras={"../x": ""})),
     "an extra as a list": edited(lambda fields: fields.update(extras={"modules": ["x"]})),
@@ -263,3 +279,18 @@ def test_a_lock_from_before_there_were_extras_is_read() -> None:
     del fields["extras"], fields["options"]["module_streams"], fields["options"]["pass_on"]
 
     assert lock.read(json.dumps(fields).encode(), "old") == example()
+
+
+def test_what_is_not_asked_for_leaves_no_trace_in_the_text() -> None:
+    text = lock.write(example())
+
+    assert not any(word in text for word in (b'"keep"', b'"origins"', b'"foreign"'))
+
+
+def test_foreign_wants_stand_one_a_line() -> None:
+    options = Options(weak_dependencies=False, keep=2, origins=(("loki", "infra"), ("mimir", "infra")))
+    text = lock.write(example(options=options, foreign=(("loki", "base"), ("dnsmasq", "base")))).decode()
+
+    assert '"foreign": [\n ["loki", "base"],\n ["dnsmasq", "base"]\n],' in text
+    assert '"keep": 2' in text
+    assert '"origins": {"loki": "infra", "mimir": "infra"}' in text

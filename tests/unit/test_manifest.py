@@ -1,13 +1,14 @@
 """The manifest: strict reading, expansion as Pigsty's, regions, verification, and what one target sees."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from repobuild.errors import ManifestError, UsageError
-from repobuild.manifest import Manifest, default_manifest, document, load
+from repobuild.manifest import Manifest, check_accepted, default_manifest, document, load
 from repobuild.model import Job, Mirror, Verify
 from repobuild.targets import parse_target
 
@@ -104,7 +105,7 @@ def test_versions_are_taken_as_written(written: str, version: str) -> None:
         ("repo_endpoint: 'http://${nobody}'", "expected one of the variables ${admin_ip}, got ${nobody}"),
         ("proxy_env: {https_prox: x}", "did you mean 'https_proxy'?"),
         ("repo_modules: infra,nod", "did you mean 'node'?"),
-        ("pg_version: [16, 17]", "expected one PostgreSQL version such as 17"),
+        ("pg_version: [16, new]", "expected a PostgreSQL version such as 17"),
         ("pg_version: 9.6", "quote it: '9.6'"),
         ("package_map: {a: {bookwrm: b}}", "expected a selector such as"),
         ("package_map: {a: {d12.x86-64: b}}", "did you mean 'd12.x86_64'?"),
@@ -198,7 +199,7 @@ def test_one_name_serves_a_target_once() -> None:
     assert problems(twice) == (
         (
             "folder/m.yml:7: repo_upstream[1]: expected one upstream of a name for each target, got 'base' twice for "
-            "d11.x86_64, d11.aarch64, d12.x86_64"
+            "d11.x86_64, d11.aarch64, d12.x86_64, the second called 'base-2' here"
         ),
     )
     assert read(UPSTREAM + UPSTREAM.partition("\n")[2].replace("[11, 12, 13]", "[22]")).upstreams[1].releases == (22,)
@@ -346,7 +347,7 @@ def test_a_version_that_is_asked_for_and_not_given_is_an_error() -> None:
     assert caught.value.problems == (
         (
             "folder/m.yml:10: repo_packages[1]: expected `pg_version` to say a version for d12.x86_64, got none; "
-            "postgresql-$v asks for it"
+            "'postgresql-$v' asks for it"
         ),
     )
 
@@ -472,17 +473,15 @@ def test_an_unknown_region_is_refused() -> None:
     assert caught.value.hint == "regions: auto, china, default, europe, host"
 
 
-def test_region_host_needs_mirrors_and_says_what_they_cannot_serve() -> None:
+def test_region_host_needs_mirrors_and_has_none_for_what_they_cannot_serve() -> None:
     manifest = read(SEVERAL)
 
     with pytest.raises(UsageError, match="there is none"):
         manifest.job(D12, region="host")
-    with pytest.raises(ManifestError) as caught:
-        manifest.job(D12, region="host", host_mirrors=HOST)
+    found = {each.name: each.mirrors for each in manifest.job(D12, region="host", host_mirrors=HOST).upstreams}
 
-    (problem,) = caught.value.problems
-    assert "upstream 'local'" in problem
-    assert "folder/m.yml:9" in problem
+    assert () == found["local"]
+    assert found["base"]
 
 
 def test_region_host_uses_only_the_hosts_mirrors() -> None:
@@ -498,14 +497,14 @@ def test_region_host_uses_only_the_hosts_mirrors() -> None:
 
 
 def test_an_upstream_without_keys_is_refused_unless_the_operator_says_so() -> None:
-    manifest = read(UPSTREAM.replace("    verify: none\n", ""))
+    manifest = read(UPSTREAM.replace("    verify: none\n", "").replace("/debian", "/packages"))
 
     with pytest.raises(ManifestError) as caught:
         manifest.job(D12)
     accepted = manifest.job(D12, allow_unverified=frozenset({"base"}))
 
-    assert "`signed_by`" in caught.value.problems[0]
-    assert "--allow-unverified base" in caught.value.problems[0]
+    assert "`signed_by`" in str(caught.value.hint)
+    assert "--allow-unverified base" in str(caught.value.hint)
     assert accepted.upstreams[0].verify is Verify.NONE
     assert manifest.describe(D12).upstreams[0].options["verify"] == "root"
 
@@ -541,8 +540,12 @@ def test_two_files_of_one_name_are_refused() -> None:
 
 
 def test_an_exception_for_a_name_that_is_not_there_is_refused() -> None:
+    one = read(UPSTREAM)
+    other = read(f"{UPSTREAM.replace('name: base', 'name: other')}repo_url_packages: ['http://a.example/x.html']\n")
+
+    check_accepted({"base", "other", "x.html"}, [one, other])
     with pytest.raises(UsageError, match="'bse'; did you mean 'base'"):
-        read(UPSTREAM).job(D12, allow_unverified=frozenset({"bse"}))
+        check_accepted({"base", "bse"}, [one, other])
 
 
 def test_keys_are_found_beside_the_manifest_then_among_the_shipped(tmp_path: Path) -> None:
@@ -832,3 +835,219 @@ def test_what_an_rpm_upstream_says_moves_the_digest(rpm_folder: Path) -> None:
     digests.add(rpm_job(rpm_folder, "", more="module_streams: 'a:1'\n", target="el9.6.x86_64").digest)
 
     assert len(digests) == len(lines) + 1
+
+
+# --------------------------------------------------------------------------------------------- merge keys
+
+MERGED = """\
+repo_upstream:
+  - &a
+    name: a
+    module: node
+    releases: [12]
+    verify: none
+    baseurl: { default: 'http://a.example/d x main' }
+  - { <<: *a, name: b }
+  - { name: c, <<: [{ releases: [11], origin: C }, *a] }
+"""
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+def test_a_merge_key_gives_what_the_mapping_does_not_say_itself(monkeypatch: pytest.MonkeyPatch, loader: type) -> None:
+    monkeypatch.setattr(document, "_LOADER", loader)
+
+    found = read(MERGED).upstreams
+
+    assert [("a", (12,), None), ("b", (12,), None), ("c", (11,), "C")] == [
+        (each.name, each.releases, each.origin) for each in found
+    ]
+    assert all(each.baseurl == found[0].baseurl for each in found)
+
+
+@pytest.mark.parametrize("value", ["hello", "[a]", "", "[{a: b}, ~]"])
+def test_a_merge_of_what_is_no_mapping_is_an_error_with_its_line(value: str) -> None:
+    found = problems(f"{UPSTREAM}access:\n  <<: {value}\n")
+
+    assert ("folder/m.yml:8: expected a mapping or a list of mappings to merge under '<<'",) == tuple(
+        each.partition(", got")[0] for each in found
+    )
+
+
+def test_a_quoted_merge_key_is_a_key_like_others() -> None:
+    assert "unknown key '<<'" in problems(f"{UPSTREAM}'<<': {{version: v1}}\n")[0]
+
+
+def test_merges_that_blow_up_are_refused() -> None:
+    entries = ", ".join(f"k{number}: v" for number in range(100))
+    text = f"a: &a {{{entries}}}\nb: [{', '.join('{<<: *a}' for _ in range(2100))}]\n"
+
+    assert "at most 200000 values" in problems(text)[-1]
+
+
+# --------------------------------------------------------------------------------------------- secrets
+
+SECRETS = (
+    "alice:PW@proxy:3128",
+    "http:/alice:PW@proxy",
+    "http://alice:P W@proxy",
+    "https://x.example/f?token=PW",
+    "https://x.example/f?X-Amz-Signature=PW&a={{z}}",
+    "?token=PW",
+    "?token='PW",
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "proxy_env: {{http_proxy: {0}}}",
+        "repo_endpoint: {0}",
+        "version: {0}",
+        "region: [{0}, {0}]",
+        "{0}: x",
+        "{0}: x\n{0}: y",
+        "package_map: {{a: {{{0}: b}}}}",
+        "repo_url_packages: [{{url: {0}, sha: x}}]",
+        "access: {{{0}: {{credentials: netrc}}}}",
+        "access: {{'https://x.example': {{{0}: netrc}}}}",
+        "access: {{'https://x.example': {{credentials: {0}, proxy: {0}, ca: [{0}]}}}}",
+        "access: {{'https://x.example': {0}}}",
+    ],
+)
+def test_no_error_repeats_a_secret(line: str, secret: str) -> None:
+    found = problems(f"{UPSTREAM}{line.format(json.dumps(secret))}\n")
+
+    assert found
+    assert not any("PW" in problem or "alice" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("secret", SECRETS[:3])
+def test_no_want_repeats_a_secret(secret: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        job(f"repo_packages: [{json.dumps(secret)}, {json.dumps(f'{secret}$v')}]\n")
+
+    assert "alice" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "proxy_env: {https_proxy: PWSECRET}",
+        "proxy_env: {PWSECRET: x}",
+        "proxy_env: PWSECRET",
+        "access: {'https://x.example': {proxy: PWSECRET}}",
+        "access: {'https://x.example': {ca: '{{ PWSECRET }}'}}",
+        "access: {'https://x.example': {PWSECRET: x}}",
+        "access: {PWSECRET: {proxy: direct}}",
+        "access: PWSECRET",
+    ],
+)
+def test_where_secrets_are_near_nothing_is_repeated(line: str) -> None:
+    found = problems(f"{UPSTREAM}{line}\n")
+
+    assert not any("PWSECRET" in problem for problem in found), found
+
+
+def test_a_proxy_with_credentials_is_told_where_they_belong() -> None:
+    (found,) = problems(f"{UPSTREAM}proxy_env: {{http_proxy: 'http://me:secret@p:1'}}\n")
+
+    assert "environment" in found
+    assert "`access`" in found
+
+
+# --------------------------------------------------------------------------------------------- what upstreams may lack
+
+
+@pytest.mark.parametrize("default", ["''", "", "[]"])
+def test_a_region_default_without_a_url_is_an_error(default: str) -> None:
+    text = UPSTREAM.replace("baseurl: {", "baseurl: { china: 'http://c.example/d x main',").replace(
+        "default: 'http://a.example/debian ${distro_codename} main'", f"default: {default}"
+    )
+
+    found = problems(text)
+
+    assert any("expected the region 'default'" in each for each in found), found
+
+
+def test_an_alias_without_a_value_stands_for_nothing() -> None:
+    assert ((), ("b",)) == job("package_map: {a: , c: ~}\nrepo_packages: ['a c', b]\n").groups
+
+
+def test_an_upstream_that_is_switched_off_is_left_out(rpm_folder: Path) -> None:
+    line = "{ name: %s, module: node, releases: [9], verify: none, baseurl: { default: 'http://x.example/%s' }, meta: { enabled: %s } }"
+    text = "repo_upstream:\n" + "".join(
+        f"  - {line % each}\n" for each in (("a", "a", "0"), ("b", "b", "1"), ("c", "c", "false"))
+    )
+
+    assert ["b"] == [each.name for each in read(text).upstreams]
+
+
+def test_exclude_is_another_name_of_excludepkgs_and_include_is_none(rpm_folder: Path) -> None:
+    meta = "meta: { exclude: 'a b', excludepkgs: c }"
+    line = f"{{ name: a, module: node, releases: [9], verify: none, baseurl: {{ default: 'http://x.example/a' }}, {meta} }}"
+
+    assert ("c", "a", "b") == read(f"repo_upstream:\n  - {line}\n").upstreams[0].meta.exclude
+    assert "unknown key 'include'" in problems(f"repo_upstream:\n  - {line.replace('exclude:', 'include:')}\n")[0]
+
+
+def test_many_upstreams_are_read_in_little_time() -> None:
+    text = "repo_upstream:\n" + "".join(
+        f"- {{name: a{n}, module: m, releases: [12], verify: none, baseurl: {{default: 'http://a.example/d x main'}}}}\n"
+        for n in range(5000)
+    )
+    started = time.process_time()
+
+    assert 5000 == len(read(text).upstreams)
+    assert time.process_time() - started < 20
+
+
+# --------------------------------------------------------------------------------------------- nodes and cache
+
+
+def test_nodes_read_this_repository_unless_the_manifest_says_otherwise() -> None:
+    assert ("local",) == read(UPSTREAM).node_modules
+    assert () == read(UPSTREAM).doubts(D12)
+
+    found = read(f"{UPSTREAM}node_repo_modules: node,infra\n")
+
+    assert ("node", "infra") == found.node_modules == found.describe(D12).node_modules
+    assert (
+        "folder/m.yml:7: node_repo_modules: node,infra: nodes will read the internet, not this repository; set it to local",
+    ) == found.doubts(D12)
+    assert not read(f"{UPSTREAM}node_repo_modules: [local, infra]\n").doubts(D12)
+
+
+def test_the_names_of_bundles_are_read() -> None:
+    found = read(
+        f"{UPSTREAM}cache_pkg_name: 'a-${{version}}.${{os}}.${{arch}}.tgz'\ncache_pkg_dir: dist\ncache_repo: 'pigsty, more'\n"
+    )
+
+    assert ("a-${version}.${os}.${arch}.tgz", "dist", ("pigsty", "more")) == (
+        found.cache_pkg_name,
+        found.cache_pkg_dir,
+        found.cache_repo,
+    )
+    assert ("", "", ()) == (read(UPSTREAM).cache_pkg_name, read(UPSTREAM).cache_pkg_dir, read(UPSTREAM).cache_repo)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cache_pkg_name: 'a/${version}.tgz'", "expected a file name"),
+        ("cache_pkg_name: '${nope}.tgz'", "expected one of the variables ${version}, ${os}, ${arch}, got ${nope}"),
+        ("cache_pkg_name: '{{ version }}.tgz'", "Jinja is not evaluated"),
+        ("cache_pkg_dir: '../dist'", "expected a folder without `.` or `..`"),
+        ("cache_repo: a/b", "expected the name of a repository"),
+    ],
+)
+def test_what_is_wrong_with_the_names_of_bundles_is_said(line: str, expected: str) -> None:
+    assert expected in problems(f"{UPSTREAM}{line}\n")[0]
+
+
+@pytest.mark.parametrize("key", ["a" * 900_000, ":/" * 450_000, "@" + "a" * 900_000, "?" * 900_000, "a@b:" * 225_000])
+def test_hiding_secrets_takes_little_time(key: str) -> None:
+    started = time.process_time()
+
+    assert max(len(each) for each in problems(f"{UPSTREAM}package_map: {{d12: {{{json.dumps(key)}: [[]]}}}}\n")) < 1000
+    assert time.process_time() - started < 5

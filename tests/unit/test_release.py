@@ -3,6 +3,7 @@
 import hashlib
 import time
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -153,6 +154,20 @@ def test_the_release_of_another_suite_is_refused(suite: str) -> None:
 def test_a_component_that_is_not_there_is_refused(component: str) -> None:
     with pytest.raises(VerificationError, match=f"no index '{component}/binary-amd64/Packages'"):
         read(of=upstream("bookworm", "main", component))
+
+
+@pytest.mark.parametrize("component", ["contrib", "main/x", "non-free-firmware"])
+def test_a_component_that_may_be_lacking_is_said(component: str) -> None:
+    root = read(of=replace(upstream("bookworm", "main", component), may_lack=True))
+
+    assert (component,) == root.lacks
+    assert read().indexes == root.indexes
+
+
+@pytest.mark.parametrize("component", ["contrib", "main/x", "non-free-firmware"])
+def test_a_suite_without_any_of_the_components_is_refused(component: str) -> None:
+    with pytest.raises(VerificationError, match=f"no index '{component}/binary-amd64/Packages'"):
+        read(of=replace(upstream("bookworm", component), may_lack=True))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from repobuild.formats.deb.choose import choose, meets, provides
 from repobuild.formats.deb.resolver import DebUniverse
 from repobuild.formats.deb.universe import Record
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
-from repobuild.model import Mirror, Resolution, Upstream
+from repobuild.model import Mirror, Options, Resolution, Upstream
 from repobuild.resolve import resolve
 from repobuild.targets import parse_target
 
@@ -33,7 +33,7 @@ class NoCache:
         pass
 
 
-def loaded(folder: Path, name: str, text: str, *, suite: str = "", pin: int = 500) -> Loaded:
+def loaded(folder: Path, name: str, text: str, *, suite: str = "", pin: int = 500, module: str = "") -> Loaded:
     path = folder / name
     path.write_text(text)
     variant = Variant(path="", compression="", size=len(text), digest=name)
@@ -46,12 +46,18 @@ def loaded(folder: Path, name: str, text: str, *, suite: str = "", pin: int = 50
         pin=pin,
         indexes=(IndexFile(variants=(variant,), size=len(text), sha256=f"{folder}/{name}"),),
     )
-    return Loaded(Upstream(name=name, module="", mirrors=(Mirror("http://a.test"),)), root, (path,))
+    return Loaded(Upstream(name=name, module=module, mirrors=(Mirror("http://a.test"),)), root, (path,))
 
 
 def universe_of(
-    folder: Path, upstreams: Sequence[dict[str, Any]], *, arch: str = "amd64", weak: bool = False
+    folder: Path,
+    upstreams: Sequence[dict[str, Any]],
+    *,
+    arch: str = "amd64",
+    weak: bool = False,
+    origins: Mapping[str, str] | None = None,
 ) -> DebUniverse:
+    options = Options(weak_dependencies=weak, origins=tuple((origins or {}).items()))
     target = parse_target("d12.x86_64" if arch == "amd64" else "d12.aarch64")
     sources = [
         loaded(
@@ -60,10 +66,11 @@ def universe_of(
             packages_text(stanzas(each["universe"])),
             suite=each.get("suite", ""),
             pin=each.get("pin", 500),
+            module=each.get("module", ""),
         )
         for each in upstreams
     ]
-    return DebUniverse(sources, target, NoCache(), weak=weak)
+    return DebUniverse(sources, target, NoCache(), options)
 
 
 def simple(folder: Path, text: str, **words: Any) -> DebUniverse:
@@ -78,13 +85,21 @@ def cases() -> Iterator[Any]:
 
 def run(folder: Path, case: dict[str, Any]) -> Resolution:
     upstreams = case.get("upstreams") or [{"name": "base", "universe": case["universe"]}]
-    universe = universe_of(folder, upstreams, arch=case.get("arch", "amd64"), weak=case.get("weak", False))
-    return resolve(universe, [[want] for want in case["wants"]], skip_missing=case.get("skip_missing", False))
+    universe = universe_of(
+        folder,
+        upstreams,
+        arch=case.get("arch", "amd64"),
+        weak=case.get("weak", False),
+        origins=case.get("origins"),
+    )
+    wants = [[want] for want in case["wants"]]
+    return resolve(universe, wants, skip_missing=case.get("skip_missing", False), keep=case.get("keep", 0))
 
 
 @pytest.mark.parametrize("case", list(cases()))
 def test_the_case_comes_out_as_it_says(case: dict[str, Any], tmp_path: Path) -> None:
     known = {"rule", "universe", "upstreams", "wants", "arch", "weak", "skip_missing", "expect", "error", "message"}
+    known |= {"keep", "origins", "reasons", "whys"}
     assert set(case) <= known | {"missing", "sets", "notes", "why", "from"}
     if "error" in case:
         with pytest.raises(getattr(errors, case["error"])) as caught:
@@ -103,9 +118,12 @@ def test_the_case_comes_out_as_it_says(case: dict[str, Any], tmp_path: Path) -> 
     sets = [list(each) for each in resolution.sets]
     assert case.get("sets", [list(dict.fromkeys(case["wants"]))] if not case.get("missing") else sets) == sets
     assert all(any(part in note for note in resolution.notes) for part in case.get("notes", []))
+    assert case.get("reasons", reasons := [each.reason for each in resolution.missing]) == reasons
     assert bool(case.get("notes")) == bool(resolution.notes) or len(sets) > 1 or case.get("missing")
     why = {choice.package.name: choice.why for choice in resolution.choices}
     assert case.get("why", {}).items() <= why.items()
+    versions = {f"{each.package.name}={each.package.version}": each.why for each in resolution.choices}
+    assert case.get("whys", {}).items() <= versions.items()
     origin = {each.name: each.upstream for each in packages}
     assert case.get("from", {}).items() <= origin.items()
 
@@ -205,14 +223,15 @@ NAMES = [f"p{n}" for n in range(8)]
 
 
 @st.composite
-def universes(draw: st.DrawFn) -> str:
+def universes(draw: st.DrawFn, *, is_kind: bool = False) -> str:
+    """Return packages; a kind universe has more versions of each, and less that goes wrong."""
     chance = draw(st.randoms(use_true_random=False))
     lines = []
     for name in NAMES:
-        for number in chance.sample(["1", "2~", "2", "1:0"], chance.choice([0, 1, 1, 1, 2])):
+        for number in chance.sample(["1", "2~", "2", "1:0"], chance.choice([2, 3] if is_kind else [0, 1, 1, 1, 2])):
             fields = [f"{name} {number}"]
             for label, odds in (("Depends", 0.7), ("Pre-Depends", 0.1), ("Conflicts", 0.25), ("Breaks", 0.1)):
-                if chance.random() < odds:
+                if chance.random() < (odds / 3 if is_kind else odds):
                     fields.append(f"{label}: {', '.join(group(chance, label) for _ in range(chance.randint(1, 2)))}")
             if chance.random() < 0.3:
                 fields.append(f"Provides: {chance.choice(['v', 'w', 'v (= 1)', 'w (= 2)', chance.choice(NAMES)])}")
@@ -278,6 +297,33 @@ def test_every_answer_holds_together_and_every_refusal_is_typed(
         ]
         assert faults(chosen) == []
         assert {record.name for record in found} <= {record.name for record in chosen}
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(text=universes(is_kind=True), wants=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
+def test_every_set_of_older_versions_installs_from_what_was_chosen(
+    text: str, wants: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("random")
+    text = text.replace("   Essential: yes", "")  # what every system has may hang on which versions there are
+    try:
+        resolution = resolve(simple(folder, text), [wants], skip_missing=True, keep=2)
+    except (UnresolvableError, MissingError):
+        return
+
+    files = {choice.package.filename: choice.package.sha256 for choice in resolution.choices}
+    assert len(files) == len(resolution.choices)
+    universe = simple(folder, text)
+    offered = {choice.package.sha256 for choice in resolution.choices}
+    everything = {
+        record.field["sha256"] for name in universe._universe.names() for record in universe._universe.records(name)
+    }
+    universe.exclude(everything - offered)
+    for members in resolution.sets:
+        found = [universe.find(want).candidates[0] for want in members]
+        assert not universe.fits(found)
+    older = {f"{each.package.name}={each.package.version}" for each in resolution.choices if each.why == "older"}
+    assert older <= {want for members in resolution.sets for want in members}
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -334,7 +334,7 @@ FACTS = ClientFacts(
 def test_an_unsigned_repository_gets_exactly_the_files_of_pigsty() -> None:
     files = client.client_files(FACTS)
 
-    assert sorted(files) == ["pigsty-local.repo", "pigsty.repo"]
+    assert sorted(files) == ["local.repo", "pigsty-local.repo", "pigsty.repo"]
     assert files["pigsty.repo"].decode() == (
         "[pigsty]\nname=Pigsty Local Yum Repo pigsty\nbaseurl=http://10.10.10.10:80/pigsty\nskip_if_unavailable = 1\n"
         "enabled = 1\npriority = 1\ngpgcheck = 0\nmodule_hotfixes=1\n"
@@ -345,8 +345,46 @@ def test_an_unsigned_repository_gets_exactly_the_files_of_pigsty() -> None:
     )
 
 
-def test_a_release_without_modules_hears_nothing_of_them() -> None:
-    files = client.client_files(replace(FACTS, target=parse_target("el7.x86_64")))
+V3_NODE = """\
+[pigsty-local]
+name = Pigsty Local $releasever - $basearch
+baseurl = http://10.10.10.10/pigsty
+gpgcheck = 0
+enabled = 1
+module_hotfixes=1
+"""
+V4_NODE = V3_NODE.replace("module_hotfixes=1", "skip_if_unavailable = 1\npriority = 1\nmodule_hotfixes = 1")
+
+
+@pytest.mark.parametrize(("generation", "expected"), [("v3", V3_NODE), ("v4", V4_NODE)])
+def test_nodes_get_the_file_that_their_pigsty_renders_for_its_local_module(generation: str, expected: str) -> None:
+    facts = replace(FACTS, url="http://10.10.10.10/pigsty", generation=generation)
+    text = client.client_files(facts)["local.repo"].decode()
+
+    head, source, body = text.split("\n", 2)
+
+    assert head == "#=========# [local] on rocky9 x86_64: el9 rpm repo"
+    assert source.startswith("# ")
+    assert body == expected
+
+
+def test_the_served_file_repeats_the_port_of_the_endpoint_and_the_nodes_file_leaves_the_usual_one_out() -> None:
+    facts = replace(FACTS, url="http://10.10.10.10/pigsty", stated_url="http://10.10.10.10:80/pigsty")
+    files = client.client_files(facts)
+
+    assert b"baseurl=http://10.10.10.10:80/pigsty\n" in files["pigsty.repo"]
+    assert b"baseurl = http://10.10.10.10/pigsty\n" in files["local.repo"]
+
+
+def test_the_nodes_of_a_signed_repository_are_bound_to_its_key_too() -> None:
+    text = client.client_files(replace(FACTS, is_signed=True))["local.repo"].decode()
+
+    assert "repo_gpgcheck = 1\ngpgkey = http://10.10.10.10:80/pigsty/pigsty.asc\n" in text
+
+
+@pytest.mark.parametrize("generation", ["v3", "v4"])
+def test_a_release_without_modules_hears_nothing_of_them(generation: str) -> None:
+    files = client.client_files(replace(FACTS, target=parse_target("el7.x86_64"), generation=generation))
 
     assert not any(b"module" in content for content in files.values())
 

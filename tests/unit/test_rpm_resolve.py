@@ -7,14 +7,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from rpm_cases import CASES, DB, GROUPS, MODULAR, MULTILIB, OBSOLETES, STREAMS, TWO, WEAK
+from rpm_cases import CASES, DB, GROUPS, MODULAR, MULTILIB, OBSOLETES, PGDG, STREAMS, TWO, WEAK
 from rpm_universes import Case, FolderCache, Repo, chosen, comps, defaults, loaded, module, universe, write
 
 from repobuild.errors import HostileInputError, RepobuildError, UnresolvableError, VerificationError
 from repobuild.formats.protocol import IndexFile, Loaded
 from repobuild.formats.rpm import modules_index
 from repobuild.formats.rpm.resolver import RpmUniverse
-from repobuild.model import Mirror, Options
+from repobuild.model import Mirror, Options, Resolution
+from repobuild.resolve import resolve
 from repobuild.targets import parse_target
 
 SHA = "0123456789abcdef" * 4
@@ -401,3 +402,134 @@ class TestHostileTexts:
 
         with pytest.raises(HostileInputError, match="outside its upstream"):
             found.solve(found.find("a").candidates)
+
+
+# older versions
+
+LADDER = """
+    app 2-1 x86_64; requires: lib = 2
+    app 1:1-1 x86_64; requires: lib = 1
+    app 1-1 i686
+    app 1:0.9-1 noarch
+    app 1:0.9-1 src
+    app 3:1-1 x86_64; requires: lib = 2
+    lib 2-1 noarch
+    lib 1-1 noarch
+"""
+
+
+def kept(folder: Path, repos: dict[str, Repo], *wants: str, keep: int = 1, **more: object) -> Resolution:
+    found = universe(folder, Case("", repos, [], None, **more))  # type: ignore[arg-type]
+    return resolve(found, [wants], keep=keep)
+
+
+def named(resolution: Resolution, why: str = "") -> list[str]:
+    packages = (each.package for each in resolution.choices if not why or each.why == why)
+    return sorted(f"{each.name}-{each.version}.{each.arch}" for each in packages)
+
+
+def test_older_versions_are_those_of_the_architecture_that_is_chosen_by_epoch_first(tmp_path: Path) -> None:
+    # app 1:1-1 would be the file of app 3:1-1, and app 1-1 is for another architecture.
+    resolution = kept(tmp_path, {"r": Repo(LADDER)}, "app", keep=5)
+
+    assert named(resolution, "older") == ["app-1:0.9-1.noarch", "app-2-1.x86_64"]
+    assert resolution.sets == (("app",), ("app-1:0.9-1.noarch",), ("app-2-1.x86_64",))
+
+
+def test_what_an_older_version_needs_joins_with_it(tmp_path: Path) -> None:
+    resolution = kept(tmp_path, {"r": Repo(LADDER.replace("3:1-1", "3:2-1"))}, "app", keep=1)
+
+    assert named(resolution) == ["app-1:1-1.x86_64", "app-3:2-1.x86_64", "lib-1-1.noarch", "lib-2-1.noarch"]
+    why = {f"{each.package.name} {each.package.version}": each.why for each in resolution.choices}
+    assert why["lib 1-1"] == "needed by app"
+
+
+def test_majors_step_back_as_far_as_each_can(tmp_path: Path) -> None:
+    servers = ("postgresql16-server", "postgresql17-server", "pgtool")
+    resolution = kept(tmp_path, {"r": PGDG}, *servers, keep=2)
+
+    assert named(resolution, "older") == ["postgresql16-server-16.8-1.x86_64"]
+    assert "postgresql16-libs-16.8-1.x86_64" in named(resolution)
+    assert resolution.sets[1:] == (("postgresql17-server", "pgtool", "postgresql16-server-16.8-1.x86_64"),)
+
+
+def test_wants_of_one_version_step_back_together(tmp_path: Path) -> None:
+    resolution = kept(tmp_path, {"r": PGDG}, "postgresql16*", "pgtool")
+
+    older = ["postgresql16-16.8-1.x86_64", "postgresql16-libs-16.8-1.x86_64", "postgresql16-server-16.8-1.x86_64"]
+    assert named(resolution, "older") == older
+    assert resolution.sets == (("postgresql16*", "pgtool"), ("pgtool", *older))
+    assert not resolution.notes
+
+
+def test_an_older_version_that_the_rest_excludes_has_a_set_of_its_own(tmp_path: Path) -> None:
+    text = "a 1-1 noarch; conflicts: b\n a 2-1 noarch\n b 1-1 noarch"
+    resolution = kept(tmp_path, {"r": Repo(text)}, "a", "b")
+
+    assert resolution.sets == (("a", "b"), ("a-1-1.noarch",))
+
+
+def test_an_older_version_that_cannot_be_installed_is_named(tmp_path: Path) -> None:
+    resolution = kept(tmp_path, {"r": Repo("a 1-1 noarch; requires: gone\n a 2-1 noarch")}, "a")
+
+    assert named(resolution) == ["a-2-1.noarch"]
+    assert any("older version left out: a-1-1.noarch" in note and "gone" in note for note in resolution.notes)
+
+
+def test_another_modules_package_of_the_name_is_no_older_version(tmp_path: Path) -> None:
+    repos = {"base": Repo("loki 2-1 noarch", options={"module": "node"}), "infra": Repo("loki 3-1 noarch", options={"module": "infra"})}  # fmt: skip
+
+    assert named(kept(tmp_path, repos, "loki")) == ["loki-3-1.noarch"]
+
+
+def test_hidden_packages_are_no_older_versions(tmp_path: Path) -> None:
+    resolution = kept(tmp_path, {"r": MODULAR}, "db", keep=3, streams=["db:2"])
+
+    assert named(resolution) == ["db-2-1.x86_64", "db-libs-2-1.x86_64"]
+
+
+def test_majors_that_exclude_each_other_go_to_install_sets(tmp_path: Path) -> None:
+    appstream = Repo("postgresql-server 16.8-1 x86_64; conflicts: postgresql16-server, postgresql17-server")
+    wants = ("postgresql16-server", "postgresql-server", "postgresql17-server")
+    resolution = kept(tmp_path, {"r": PGDG, "appstream": appstream}, *wants, keep=0)
+
+    assert resolution.sets == (("postgresql16-server", "postgresql17-server"), ("postgresql-server",))
+    assert {"postgresql-server-16.8-1.x86_64", "postgresql17-libs-17.5-1.x86_64"} <= set(named(resolution))
+
+
+# origins
+
+
+@pytest.mark.parametrize(
+    ("infra", "pinned", "reason"),
+    [
+        ("grafana 1-1 noarch", "infra", "withheld by origin: loki comes only from infra, which does not have it"),
+        ("grafana 1-1 noarch", "other", "comes only from other, which is none of the upstreams read for this target"),
+    ],
+)
+@pytest.mark.parametrize("want", ["loki", "loki.noarch", "loki*", "loki-4-1.noarch"])
+def test_a_package_that_a_pin_withholds_says_so(
+    tmp_path: Path, infra: str, pinned: str, reason: str, want: str
+) -> None:
+    repos = {"base": Repo("loki 4-1 noarch\n app 1-1 noarch; requires: loki"), "infra": Repo(infra)}
+    found = universe(tmp_path, Case("", repos, [], None, origins={"loki": pinned}))
+
+    assert reason in found.find(want).reason
+    assert reason in found.fits(found.find("app").candidates)[0]
+
+
+def test_a_pinned_package_that_nobody_has_says_where_it_should_be(tmp_path: Path) -> None:
+    found = universe(tmp_path, Case("", {"r": TWO}, [], None, origins={"loki": "infra"}))
+
+    assert "comes only from infra, which is none of the upstreams" in found.find("loki").reason
+
+
+def test_what_was_taken_for_a_want_is_known(tmp_path: Path) -> None:
+    repos = {"r": OBSOLETES, "s": Repo("web 1-1 noarch; provides: server\n web 2-1 i686")}
+    found = universe(tmp_path, Case("", repos, [], None))
+    resolution = resolve(found, [["old", "server", "web"]])
+
+    taken = [(want, package.name, package.upstream) for want, package in resolution.taken]
+    assert taken == [("old", "new", "r"), ("server", "web", "s"), ("web", "web", "s")]
+    assert found.upstreams_of("web") == ("s",)
+    assert found.upstreams_of("absent") == ()

@@ -1,53 +1,20 @@
 """Rules of the nginx configuration; real nginx, on loopback with files of its own, is the judge where it is installed."""
 
-import http.client
-import re
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import HOSTILE, directives
+from nginx_server import NGINX, fetch, free_port, needs_nginx, running
 
 from repobuild import media
 from repobuild.errors import ProofError, UsageError
 from repobuild.webserver import NginxSpec, nginx_config, nginx_locations, validate
 
-NGINX = Path("/usr/sbin/nginx")
-needs_nginx = pytest.mark.skipif(not NGINX.exists(), reason="nginx is not installed")
 SPEC = NginxSpec(
     home="/www", repositories=("/pigsty/", "/d12.aarch64/pigsty/"), server_names=("h.pigsty", "10.10.10.10")
 )
-
-HOSTILE = [
-    "", " ", ";", "}", "{", "#", "a;", "a; return 200", "a}", "a{", "a#b", "a b", "a\tb", "a\nb", "a\n", "\na", "a\r\nb", "a\0b", "a\x1bb",
-    "a\x85b", "a\u2028b", "a'b", 'a"b', "a\\", "a\\;", "$host", "a$b", "${x}", "a`b", "a|b", "a&b", "a<b", "a>b", "a(b", "a)b", "a[b", "a]b",
-    "a*b", "a?b", "a^b", "a%3bb", "~a b", "~^(.*)$", "= /x/", "^~ /x/", "/x/;", "/x/ { return 200; } location /y/", "/www; lua", "/www\n}",
-    "../x", "/../x", "/x/../y/", "/./x/", "/.git/", "//x/", "/x//y/", "unix:/tmp/x", "0", "-1", "65536", "80 default_server", "127.0.0.1;",
-    "[::1]", "::1%lo", "999.1.1.1", "1.2.3", "é.example", "\u202ea", "a" * 3000, "/" + "a" * 3000 + "/", "_", "-x", "x-", ".x", "x..y", "*.x",
-]  # fmt: skip
-
-
-def directives(text: str) -> list[str]:
-    """Read nginx syntax by its own rules and return every directive's name, with the depth it stands at."""
-    found, words, depth = [], 0, 0
-    for token in re.finditer(r'#[^\n]*|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|[;{}]|(?:\\.|[^\s;{}])+', text):
-        word = token.group()
-        if word.startswith("#") and words == 0:
-            continue
-        if word in ";{}":
-            depth += {";": 0, "{": 1, "}": -1}[word]
-            words = 0
-        else:
-            if words == 0:
-                found.append(f"{depth} {word}")
-            words += 1
-    assert depth == 0
-    return found
-
 
 HARMLESS: dict[str, Any] = {
     "home": "/x",
@@ -155,43 +122,15 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(content)
     (home / "pigsty/link.deb").symlink_to("a_1_all.deb")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     spec = NginxSpec(
         home=str(home), repositories=("/pigsty/",), port=port, addresses=("127.0.0.1",), server_names=("h.pigsty",)
     )
     body = nginx_config(spec)
     if request.param == "locations":
         body = f"server {{ listen 127.0.0.1:{port};\nlocation ~ Packages {{ return 418; }}\n{nginx_locations(spec)} }}"
-    temporary = "".join(
-        f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = place / "nginx.conf"
-    user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-    config.write_text(
-        f"{user} daemon off; pid {place}/pid; events {{}}\nhttp {{ access_log off; {temporary}\n{body}\n}}\n"
-    )
-    process = subprocess.Popen([NGINX, "-p", place, "-c", config, "-e", place / "error.log"], stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+    with running(place, body, port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def fetch(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize(

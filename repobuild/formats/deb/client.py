@@ -1,11 +1,11 @@
 """The files by which apt finds our repository: one-line `.list` and deb822 `.sources`, each over http and from disk.
 
-sources.list(5). An unsigned repository gets exactly Pigsty's two lines (pigsty.md, 3.4); a signed one is bound to its
-own key by `signed-by` and never trusted otherwise.
+sources.list(5). An unsigned repository gets exactly Pigsty's lines (pigsty.md, 3.4); a signed one is bound to its own
+key by `signed-by` and never trusted otherwise.
 """
 
 from repobuild.checked import check_base_url, check_name, check_path
-from repobuild.formats.protocol import ClientFacts
+from repobuild.formats.protocol import NODE_MODULE, ClientFacts
 
 KEY_FOLDER = "/etc/apt/keyrings"
 """Where apt's own documentation has administrators put keys; to be made on Debian 11."""
@@ -17,9 +17,10 @@ def key_path(name: str) -> str:
 
 
 def client_files(facts: ClientFacts) -> dict[str, bytes]:
-    """Return file name -> content of the four client files; a machine needs one of them.
+    """Return file name -> content of the five client files; a machine needs one of them.
 
-    `<name>.list` and `<name>.sources` read over http, `<name>-local.list` and `<name>-local.sources` from disk.
+    `<name>.list`, `<name>.sources` and `local.list`, the one that Pigsty renders on its nodes, read over http,
+    `<name>-local.list` and `<name>-local.sources` from disk.
 
     Raises:
         UsageError: when a value is not of its type; nothing that could end a line or an option gets through.
@@ -35,15 +36,22 @@ def client_files(facts: ClientFacts) -> dict[str, bytes]:
     for stem, uri in places.items():
         files[f"{stem}.list"] = f"deb [{option}] {uri} ./\n".encode()
         files[f"{stem}.sources"] = f"Types: deb\nURIs: {uri}\nSuites: ./\n{trust}\n".encode()
+    # Pigsty's own template says "module_name" here, whatever the module.
+    entry = f"# [module_name] [{facts.target.codename}:{facts.target.major}] {name}-local: Pigsty Local\n"
+    files[f"{NODE_MODULE}.list"] = f"{facts.node_header}{entry}deb [{option}] {places[name]} ./\n".encode()
     return files
 
 
 def usage(facts: ClientFacts) -> dict[str, str]:
     """Return what to type on a machine to trust and use a repository of ours."""
     above, _, name = facts.folder.rpartition("/")
-    trust = {"trust it": f"mkdir -p {KEY_FOLDER} && cp {above}/{name}.gpg {KEY_FOLDER}/"} if facts.is_signed else {}
+    base = facts.url.rpartition("/")[0]
+    folder = f"mkdir -p {KEY_FOLDER} && "
+    key = f"{folder}curl -L {base}/{name}.gpg -o {key_path(name)} && " if facts.is_signed else ""
+    trust = {"trust it": f"{folder}cp {above}/{name}.gpg {KEY_FOLDER}/"} if facts.is_signed else {}
     return {
         **trust,
         "use it here": f"cp {above}/{name}-local.list /etc/apt/sources.list.d/ && apt-get update",
-        "elsewhere": f"{name}.list, once a web server serves {above} (repobuild nginx, repobuild client)",
+        "elsewhere": f"{key}curl -L {base}/{name}.list -o /etc/apt/sources.list.d/{name}.list && apt-get update,"
+        f" once a web server serves {above} (repobuild nginx, repobuild client)",
     }

@@ -47,7 +47,7 @@ class DebFormat:
         """Open the Packages indexes, from the cache where they were scanned before."""
         from repobuild.formats.deb.resolver import DebUniverse
 
-        return DebUniverse(loaded, target, cache, weak=options.weak_dependencies)
+        return DebUniverse(loaded, target, cache, options)
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a .deb file."""

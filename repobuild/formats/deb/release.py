@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
@@ -43,6 +44,7 @@ def read(content: bytes, upstream: Upstream, target: Target) -> Root:
     if not upstream.suite.endswith("/") and upstream.suite not in aliases:
         raise VerificationError(f"{what} is for another suite: {' '.join(aliases) or 'none named'}")
     files = _files(fields, what)
+    lacks = _lacks(files, upstream, target)
     return Root(
         origin=fields.get("Origin", ""),
         suite=upstream.suite,
@@ -50,7 +52,10 @@ def read(content: bytes, upstream: Upstream, target: Target) -> Root:
         valid_until=_time(fields.get("Valid-Until"), what),
         aliases=(*aliases, upstream.name),
         pin=_pin(fields),
-        indexes=tuple(_indexes(fields, files, upstream, target)),
+        indexes=tuple(
+            _indexes(fields, files, replace(upstream, components=_others(upstream.components, lacks)), target)
+        ),
+        lacks=lacks,
     )
 
 
@@ -97,6 +102,21 @@ def _pin(fields: Mapping[str, str]) -> int:
         return _PIN
     is_upgrading = fields.get("ButAutomaticUpgrades", "no").lower() == "yes"
     return _PIN_AUTOMATIC_UPGRADES if is_upgrading else _PIN_NOT_AUTOMATIC
+
+
+def _lacks(files: Mapping[str, tuple[int, str]], upstream: Upstream, target: Target) -> tuple[str, ...]:
+    """Return the components that are left out since the root does not have them; not all of them, which is an error.
+
+    apt goes on without them too, and Pigsty has one entry for several releases, not all of which have all components.
+    """
+    if not upstream.may_lack:
+        return ()
+    absent = [each for each in upstream.components if f"{each}/binary-{target.package_arch}/Packages" not in files]
+    return tuple(absent) if len(absent) < len(upstream.components) else ()
+
+
+def _others(components: tuple[str, ...], absent: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each for each in components if each not in absent)
 
 
 def _indexes(

@@ -5,15 +5,18 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from repobuild.errors import HostileInputError
 from repobuild.formats.deb import index, package
+from repobuild.formats.deb import version as order
 from repobuild.formats.deb.choose import choose
 from repobuild.formats.deb.solving import Pool, reachable
 from repobuild.formats.deb.universe import Origin, Record, Universe
-from repobuild.formats.protocol import Cache, Found, Loaded, Solution
-from repobuild.model import Choice, Target
+from repobuild.formats.origin_pins import OriginPins
+from repobuild.formats.protocol import NOWHERE, Cache, Exact, Found, Loaded, Solution
+from repobuild.model import Choice, Options, Package, Target
 
 _NEAR = 3
 """Near matches named for a want that nothing has."""
@@ -23,16 +26,22 @@ _GLOB = frozenset("*?[")
 class DebUniverse:
     """The packages of a target's Debian upstreams, and what apt would choose among them."""
 
-    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, *, weak: bool) -> None:
+    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> None:
         self._cache = cache
-        self._weak = weak
+        self._weak = options.weak_dependencies
         self._indexes: dict[str, index.Index] = {}
         origins = [
-            Origin(each.upstream.name, each.root.aliases, self._open(file.sha256, text), each.root.pin)
+            Origin(
+                each.upstream.name,
+                each.root.aliases,
+                self._open(file.sha256, text),
+                each.root.pin,
+                each.upstream.module,
+            )
             for each in loaded
             for file, text in zip(each.root.indexes, each.texts, strict=True)
         ]
-        self._universe = Universe(origins, target.package_arch)
+        self._universe = Universe(origins, target.package_arch, OriginPins.of(options, loaded))
         self._pools: dict[tuple[Record, ...], Pool] = {}
         self._exact: set[Record] = set()
 
@@ -63,6 +72,7 @@ class DebUniverse:
     def exclude(self, digests: AbstractSet[str]) -> None:
         """Do as if packages with these sha256 were not there."""
         self._universe.exclude(digests)
+        self._exact.clear()
         self._pools.clear()
         self.__dict__.pop("_base", None)
 
@@ -74,7 +84,9 @@ class DebUniverse:
         if _GLOB & set(name):
             names = sorted(fnmatch.filter(self._universe.names(), name))
             matches = tuple(found for each in names if (found := self._pick(each, version, suite)) is not None)
-            return Found(matches, is_optional=True, reason="" if matches else "nothing matches")
+            withheld = (self._universe.why_withheld(each) for each in names)
+            reason = "" if matches else next(filter(None, withheld), "nothing matches")
+            return Found(matches, is_optional=True, reason=reason)
         records = self._universe.records(name)
         if not records:
             return self._find_virtual(name)
@@ -110,8 +122,10 @@ class DebUniverse:
             return Found((only,))
         if owners:
             return Found((), reason="a virtual package: name one that provides it", near=tuple(owners[:_NEAR]))
+        if withheld := self._universe.why_withheld(name):
+            return Found((), reason=withheld)
         near = difflib.get_close_matches(name, _worth_comparing(name, self._universe.names()), n=_NEAR, cutoff=0.75)
-        return Found((), reason="no upstream has it", near=tuple(near))
+        return Found((), reason=NOWHERE, near=tuple(near))
 
     def solve(self, wants: Sequence[Record]) -> Solution:
         """Choose as apt does; where that does not hold together, as libsolv does with apt's picks favoured."""
@@ -132,6 +146,31 @@ class DebUniverse:
         """Say why `wants` and the base do not install together."""
         jobs = self._jobs(wants)
         return tuple(self._pool(jobs).solve(self._versions(jobs))[1])
+
+    def taken(self, wants: Sequence[Record], solution: Solution) -> tuple[tuple[Package, ...], ...]:
+        """Return for each of `wants` what `solution` took: what has its name."""
+        chosen = {choice.package.name: (choice.package,) for choice in solution.choices}
+        return tuple(chosen.get(want.name, ()) for want in wants)
+
+    def versions(self, package: Package, count: int) -> tuple[Exact[Record], ...]:
+        """Return a chosen package and the next versions before it, in upstreams of its module."""
+        records = self._universe.records(package.name)
+        chosen = next((each for each in records if each.field["sha256"] == package.sha256), None)
+        if chosen is None:
+            return ()
+        modules = {each.origin.module for each in records if each.origin.upstream == package.upstream}
+        found = {_without_epoch(chosen.version): chosen}
+        for record in sorted(records, key=lambda each: order.key(each.version), reverse=True):
+            if record.origin.module in modules and order.key(record.version) < order.key(chosen.version):
+                found.setdefault(_without_epoch(record.version), record)
+        ladder = list(islice(found.values(), count + 1))
+        self._exact.update(ladder)
+        return tuple(Exact(f"{each.name}={each.version}", each) for each in ladder)
+
+    def upstreams_of(self, name: str) -> tuple[str, ...]:
+        """Return the upstreams that have a package of this name."""
+        had = {record.origin.upstream for record in self._universe.records(name)}
+        return tuple(dict.fromkeys(each.upstream for each in self._universe.origins if each.upstream in had))
 
     def _jobs(self, wants: Sequence[Record]) -> tuple[Record, ...]:
         """Return the wants and the base; a want for a version of something in the base stands for it."""
@@ -186,6 +225,11 @@ class DebUniverse:
 
 def _is_same_file(one: Record, other: Record) -> bool:
     return one.version == other.version and one.field["sha256"] == other.field["sha256"]
+
+
+def _without_epoch(version: str) -> str:
+    """Return a version as it stands in a file's name."""
+    return version.partition(":")[2] or version
 
 
 def _split(want: str) -> tuple[str, str, str, str]:

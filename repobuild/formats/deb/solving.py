@@ -143,7 +143,7 @@ class Pool:
         other = self._describe(info.othersolvable)
         text = self._texts.get(info.dep_id, "")
         if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-            return f"{one} depends on {text}, which no upstream has"
+            return f"{one} depends on {text}, which no upstream has{self._withheld(text)}"
         if info.type == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
             return f"{one} depends on {text}"
         if info.type == solv.Solver.SOLVER_RULE_PKG_CONFLICTS:
@@ -151,6 +151,12 @@ class Pool:
         if info.type == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
             return f"{one} and {other} are two versions of one package"
         return ""
+
+    def _withheld(self, text: str) -> str:
+        """Say of which alternatives of a group pins keep a package away."""
+        names = dict.fromkeys(alternative.split(" ")[0] for alternative in text.split(" | ") if alternative)
+        reasons = [reason for name in names if (reason := self._universe.why_withheld(name))]
+        return f" ({'; '.join(reasons)})" if reasons else ""
 
     def _describe(self, solvable: "solv.Solvable | None") -> str:
         return str(self._records[solvable.id]) if solvable is not None and solvable.id in self._records else ""

@@ -11,6 +11,7 @@ from repobuild.errors import HostileInputError
 from repobuild.formats.deb import version
 from repobuild.formats.deb.control import NAME, Group, Relation, fields, relations
 from repobuild.formats.deb.index import Index
+from repobuild.formats.origin_pins import OriginPins
 
 POSITIVE = (("pre-depends", "depends on"), ("depends", "depends on"), ("recommends", "recommends"))
 NEGATIVE = ("conflicts", "breaks")
@@ -31,6 +32,7 @@ class Origin:
     """The names by which `name/suite` asks for it: suite, codename, upstream name."""
     index: Index
     pin: int = 500
+    module: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,10 @@ class Record:
 class Universe:
     """The records of several origins by name, read when they are asked for."""
 
-    def __init__(self, origins: Sequence[Origin], architecture: str) -> None:
+    def __init__(self, origins: Sequence[Origin], architecture: str, pins: OriginPins | None = None) -> None:
         self.origins = tuple(origins)
         self.architecture = architecture
+        self.pins = pins or OriginPins.none()
         self._records: dict[str, tuple[Record, ...]] = {}
         self._stanzas: dict[tuple[int, int], Record | None] = {}
         self._ranks: dict[str, int] = {}
@@ -97,6 +100,11 @@ class Universe:
         self._records.clear()
         self._providers.clear()
         self.__dict__.pop("essential", None)
+
+    def why_withheld(self, name: str) -> str:
+        """Say why a name has no records although the manifest may know an upstream with it; empty for none."""
+        places = (origin.upstream for origin in self.origins if name in origin.index.offsets)
+        return self.pins.reason(name, places) if not self.records(name) else ""
 
     def names(self) -> Iterable[str]:
         """Return every name that has a stanza, each once."""
@@ -162,12 +170,14 @@ class Universe:
         return tuple(sorted(names | ({"apt"} if self.candidate("apt") else set())))
 
     def _record(self, number: int, offset: int) -> Record | None:
-        """Return the record whose stanza begins at `offset`; None when it is for another architecture, or excluded."""
+        """Return the record whose stanza begins at `offset`; None when it is for another architecture, or withheld."""
         place = (number, offset)
         if place not in self._stanzas:
             self._stanzas[place] = self._parse(self.origins[number], offset)
         record = self._stanzas[place]
-        return None if record is not None and record.field["sha256"] in self._excluded else record
+        if record is None or record.field["sha256"] in self._excluded:
+            return None
+        return record if self.pins.allow(record.name, record.origin.upstream) else None
 
     def _parse(self, origin: Origin, offset: int) -> Record | None:
         raw = origin.index.stanza(offset)

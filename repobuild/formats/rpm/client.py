@@ -1,6 +1,6 @@
 """The files by which yum and dnf find our repository: `.repo`, over http and from disk (dnf.conf(5)).
 
-An unsigned repository gets exactly Pigsty's two files (pigsty.md, 3.4). Of a signed one the client verifies
+An unsigned repository gets exactly Pigsty's three files (pigsty.md, 3.4). Of a signed one the client verifies
 repomd.xml, which pins every package by digest; so it has the packages' own signatures verified as well only where the
 caller says that every package has one.
 """
@@ -8,16 +8,17 @@ caller says that every package has one.
 from collections.abc import Sequence
 
 from repobuild.checked import check_base_url, check_name, check_path
-from repobuild.formats.protocol import ClientFacts
+from repobuild.formats.protocol import NODE_MODULE, ClientFacts
 
 _MODULAR = 8
 """The first Enterprise Linux whose clients know modules, and are told not to hide our packages behind them."""
 
 
 def client_files(facts: ClientFacts, *, package_keys: Sequence[str] = ()) -> dict[str, bytes]:
-    """Return file name -> content of the two client files; a machine needs one of them.
+    """Return file name -> content of the three client files; a machine needs one of them.
 
-    `<name>.repo` reads over http, `<name>-local.repo` from disk.
+    `<name>.repo`, the one that Pigsty up to v2.7 serves, and `local.repo`, the one that it renders on its nodes, read
+    over http, `<name>-local.repo` from disk.
 
     Args:
         facts: about the repository. Where it is signed, our armoured public key lies in it as `<name>.asc`.
@@ -29,19 +30,36 @@ def client_files(facts: ClientFacts, *, package_keys: Sequence[str] = ()) -> dic
     """
     name = check_name(facts.name, "repository name")
     url = check_base_url(facts.url, "repository URL")
+    stated = check_base_url(facts.stated_url or url, "repository URL")
     folder = check_path(facts.folder, "repository folder")
     keys = [check_name(key, "name of a key file") for key in package_keys]
     hotfixes = "module_hotfixes=1\n" if facts.target.major >= _MODULAR else ""
     over_http = (
-        f"[{name}]\nname=Pigsty Local Yum Repo {name}\nbaseurl={url}\n"
+        f"[{name}]\nname=Pigsty Local Yum Repo {name}\nbaseurl={stated}\n"
         f"skip_if_unavailable = 1\nenabled = 1\npriority = 1\n"
-        f"gpgcheck = {int(bool(keys))}\n{_trust(facts, url, keys, ' = ')}{hotfixes}"
+        f"gpgcheck = {int(bool(keys))}\n{_trust(facts, stated, keys, ' = ')}{hotfixes}"
     )
     from_disk = (
         f"[{name}-local]\nname={name}-local $releasever - $basearch\nbaseurl=file://{folder}/\nenabled=1\n"
         f"gpgcheck={int(bool(keys))}\n{_trust(facts, f'file://{folder}', keys, '=')}{hotfixes}"
     )
-    return {f"{name}.repo": over_http.encode(), f"{name}-local.repo": from_disk.encode()}
+    on_nodes = (
+        f"{facts.node_header}[{name}-local]\nname = Pigsty Local $releasever - $basearch\nbaseurl = {url}\n"
+        f"gpgcheck = {int(bool(keys))}\nenabled = 1\n{_trust(facts, url, keys, ' = ')}{_node_options(facts)}"
+    )
+    return {
+        f"{name}.repo": over_http.encode(),
+        f"{name}-local.repo": from_disk.encode(),
+        f"{NODE_MODULE}.repo": on_nodes.encode(),
+    }
+
+
+def _node_options(facts: ClientFacts) -> str:
+    """Return the last lines of the node form, as each generation of Pigsty renders them."""
+    is_modular = facts.target.major >= _MODULAR
+    if facts.generation == "v3":
+        return "module_hotfixes=1\n" if is_modular else ""
+    return "skip_if_unavailable = 1\npriority = 1\n" + ("module_hotfixes = 1\n" if is_modular else "")
 
 
 def _trust(facts: ClientFacts, place: str, package_keys: Sequence[str], equals: str) -> str:

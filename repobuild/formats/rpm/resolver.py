@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import solv
 
-from repobuild.formats.protocol import Cache, Found, Loaded, Solution
-from repobuild.formats.rpm import resolver_packages, resolver_problems, resolver_wants
+from repobuild.formats.protocol import Cache, Exact, Found, Loaded, Solution
+from repobuild.formats.rpm import resolver_older, resolver_packages, resolver_problems, resolver_wants
 from repobuild.formats.rpm.resolver_reasons import Reasons
 from repobuild.formats.rpm.resolver_stock import Candidate, Kind, Stock
 from repobuild.formats.rpm.universe import is_beyond_primary
-from repobuild.model import Choice, Options, Target
+from repobuild.model import Choice, Options, Package, Target
 
 _INSTALL_ONLY = (
     "kernel",
@@ -93,6 +93,23 @@ class RpmUniverse:
     def fits(self, wants: Sequence[Candidate]) -> tuple[str, ...]:
         """Say why `wants` do not install together."""
         return self._solve(wants).problems
+
+    def taken(self, wants: Sequence[Candidate], solution: Solution) -> tuple[tuple[Package, ...], ...]:
+        """Return for each of `wants` the packages of `solution` that will do for it; none for a group's condition."""
+        chosen = {resolver_older.nevra(choice.package): choice.package for choice in solution.choices}
+        named = [() if want.kind is Kind.CONDITION else self._stock.numbers(want) for want in wants]
+        names = [map(str, map(self._stock.universe.solvable, numbers)) for numbers in named]
+        return tuple(tuple(chosen[each] for each in dict.fromkeys(texts) if each in chosen) for texts in names)
+
+    def versions(self, package: Package, count: int) -> tuple[Exact[Candidate], ...]:
+        """Return a chosen package and the next versions before it, for its architecture."""
+        return resolver_older.find(self._stock, package, count)
+
+    def upstreams_of(self, name: str) -> tuple[str, ...]:
+        """Return the upstreams that have a package of this name which is not hidden."""
+        universe = self._stock.universe
+        had = {universe.source(each).upstream.name for each in self._stock.named(name)}
+        return tuple(each.upstream.name for each in universe.sources if each.upstream.name in had)
 
     def _solve(self, wants: Sequence[Candidate]) -> _Answer:
         answer = self._attempt(wants)

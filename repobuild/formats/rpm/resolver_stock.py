@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from repobuild.errors import UnresolvableError
+from repobuild.formats.origin_pins import OriginPins
 from repobuild.formats.protocol import Cache, Loaded
 from repobuild.formats.rpm import groups, modules, modules_index
 from repobuild.formats.rpm.universe import Universe
@@ -48,6 +49,7 @@ class Stock:
         self._loaded = loaded
         self._cache = cache
         self._taken: frozenset[str] = frozenset()
+        self._pins = OriginPins.of(options, loaded)
         self.target = target
         self.universe = Universe(loaded, target.package_arch, cache)
         self.modules = modules.ModuleCatalog.of(
@@ -155,9 +157,15 @@ class Stock:
 
     @cached_property
     def _filtered(self) -> dict[int, str]:
-        """The packages that `excludepkgs` and `includepkgs` of their upstreams hide."""
+        """The packages that `excludepkgs` and `includepkgs` of their upstreams hide, and those pinned elsewhere."""
         matcher = Matcher(self.universe, lambda _: True)
         found: dict[int, str] = {}
+        for name in self._pins.by_name:
+            named = {each.id: self.universe.source(each.id).upstream.name for each in self.universe.named(name)}
+            foreign = [number for number, upstream in named.items() if not self._pins.allow(name, upstream)]
+            is_nowhere = len(foreign) == len(named)
+            reason = self._pins.reason(name) if is_nowhere else self._pins.rule(name)
+            found.update(dict.fromkeys(foreign, reason))
         for source in self.universe.sources:
             upstream = source.upstream
             if upstream.include:
@@ -168,6 +176,10 @@ class Stock:
                 reason = f"left out by excludepkgs of {upstream.name}: {glob}"
                 found.update((each, reason) for each in matcher.by_nevra(glob).numbers if each in source.numbers)
         return found
+
+    def why_withheld(self, name: str) -> str:
+        """Say why nothing of this name is to be had although it is pinned to an upstream; empty for none."""
+        return self._pins.reason(name) if not self.named(name) else ""
 
     def _refresh(self) -> None:
         """Say anew what is hidden."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from repobuild.errors import HostileInputError
-from repobuild.formats.protocol import Found
+from repobuild.formats.protocol import NOWHERE, Found
 from repobuild.formats.rpm import groups
 from repobuild.formats.rpm.groups import Member
 from repobuild.formats.rpm.resolver_stock import Candidate, Kind, Stock
@@ -74,11 +74,13 @@ def _nothing(stock: Stock, want: str) -> Found[Candidate]:
     reason = _hidden(stock, want)
     if reason:
         return Found((), reason=reason)
+    if withheld := stock.why_withheld(want):
+        return Found((), reason=withheld)
     name, dot, arch = want.rpartition(".")
     if dot and arch in _ARCHES and (named := stock.named(name)):
         had = sorted({stock.universe.solvable(each).arch for each in named})
         return Found((), reason=f"{name} is there, but only for {', '.join(had)}", near=(name,))
-    return Found((), reason="no upstream has it", near=_near(want, stock.universe.names()))
+    return Found((), reason=NOWHERE, near=_near(want, stock.universe.names()))
 
 
 def _hidden(stock: Stock, want: str) -> str:

@@ -1,12 +1,7 @@
-"""What the build machine says of itself: its target, and the mirrors its apt is configured with.
-
-All of it is a hint from a machine we do not know: reads are bounded, and a part that cannot be understood is skipped
-with a note, never an error. Nothing found here is trusted: what a mirror serves is verified like everything else.
-"""
+"""The mirrors that this machine's apt is configured with: sources.list(5)."""
 
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,13 +9,11 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from repobuild.model import Mirror, Target
+from repobuild.host.reading import MAX_BYTES, read_file
+from repobuild.model import Mirror
 from repobuild.progress import SILENT, Progress
-from repobuild.targets import from_os_release
 
 _ROOT = Path("/")
-_MAX_BYTES = 1 << 20
-"""Size of one file, and of what apt-config says, in bytes."""
 _MAX_FILES = 500
 _MAX_MIRRORS = 50
 _TIMEOUT = 10
@@ -30,7 +23,6 @@ _ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s*)?(\S+)\s+(\S+)")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z-]*)[ \t]*:(.*)")
 _SETTING = re.compile(r'([^\s"]+) "(.*)";')
 _FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+\.(?:list|sources)")
-_ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 _URI = re.compile(r"[A-Za-z0-9:/\[\]@!&()*+,;=%._~-]+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SERVED = {"http", "https", "file", "copy"}
@@ -39,25 +31,12 @@ _NO = {"no", "false", "without", "off", "disable", "0"}
 """Words that apt takes for false."""
 
 
-def host_target(root: Path = _ROOT) -> Target | None:
-    """Return this machine's target, None when it is none of ours.
-
-    Args:
-        root: the file system to look at; the architecture is always the running kernel's.
-    """
-    for name in ("etc/os-release", "usr/lib/os-release"):
-        text = _read(root / name)
-        if text is not None:
-            return from_os_release(_os_release(text), os.uname().machine)
-    return None
-
-
 def apt_settings() -> str:
     """Return what `apt-config dump` prints, empty where there is no apt or it does not answer."""
     with suppress(OSError, subprocess.SubprocessError):
         command = ["env", "LC_ALL=C", "apt-config", "dump"]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
-        return done.stdout[:_MAX_BYTES].decode("utf-8", "replace")
+        return done.stdout[:MAX_BYTES].decode("utf-8", "replace")
     return ""
 
 
@@ -77,7 +56,7 @@ def apt_mirrors(
     values = _settings(settings())
     mirrors: dict[str, Mirror] = {}
     for path in _source_files(root, values):
-        text = _read(path)
+        text = read_file(path)
         if text is None:
             progress.note(f"skipped a source file that cannot be read: {path}")
             continue
@@ -89,29 +68,6 @@ def apt_mirrors(
             if len(mirrors) >= _MAX_MIRRORS:
                 return tuple(mirrors.values())
     return tuple(mirrors.values())
-
-
-def _read(path: Path) -> str | None:
-    """Return the text of a regular file, None when it is absent, too large or cannot be read."""
-    if not os.path.isfile(path):
-        return None
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError:
-        return None
-    return data.decode("utf-8", "replace") if len(data) <= _MAX_BYTES else None
-
-
-def _os_release(text: str) -> Mapping[str, str]:
-    """Return the fields of os-release(5); a line that is no assignment is skipped."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        match = _ASSIGNMENT.fullmatch(line.strip())
-        if match:
-            with suppress(ValueError):  # an unbalanced quote
-                fields[match[1]] = "".join(shlex.split(match[2])[:1])
-    return fields
 
 
 def _settings(dump: str) -> Mapping[str, str]:

@@ -1,0 +1,128 @@
+"""Lock -> tree, and the files that lie beside a repository."""
+
+from collections.abc import Mapping
+
+from repobuild import publish, webserver
+from repobuild.durable import Folder
+from repobuild.formats import FORMATS
+from repobuild.formats.protocol import ClientFacts, Objects, RepositoryFacts, Signer
+from repobuild.model import PACKAGE_KEYS, Lock, Tree
+from repobuild.pipeline.session import Session
+from repobuild.publish import Repository, make_file
+from repobuild.record import parts_of
+from repobuild.signing import keep_or_sign
+from repobuild.targets import parse_target
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_KEY_LIMIT = 1 << 20
+"""Bytes of a public key."""
+_SIGNATURE_LIMIT = 64 << 20
+"""Bytes of a signed root of ours."""
+
+
+def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects) -> Tree:
+    """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6)."""
+    target = parse_target(chosen.target)
+    extras = {kind: text.encode() for kind, text in chosen.extras}
+    package_keys = extras.pop(PACKAGE_KEYS, None)
+    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time, extras=extras)
+    sign = _signer(session, repository, chosen)
+    metadata = FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, sign, objects)
+    keys = [make_file(name, data) for name, data in key_files(session, chosen.name).items()]
+    if package_keys is not None:
+        keys.append(make_file(_package_keys_name(chosen.name), package_keys))
+    return publish.make_tree(chosen, text, (*metadata, *keys))
+
+
+def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that lie beside a repository: for clients, for nginx, and the public key when there is one."""
+    facts = _facts_of(session, chosen, is_signed=bool(keys))
+    prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
+    served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
+    nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
+    return {**FORMATS[parse_target(chosen.target).family].client_files(facts), **nginx, **keys}
+
+
+def published_key(repository: Repository, name: str) -> dict[str, bytes]:
+    """Return the public key that travels in a repository, in both forms by file name; empty when it is not signed."""
+    if not repository.path.is_dir():
+        return {}
+    with Folder.open(repository.path) as folder:
+        found = {file: folder.read(file, _KEY_LIMIT) for file in _key_names(name)}
+    return {file: data for file, data in found.items() if data is not None}
+
+
+def client_facts(
+    session: Session, place: tuple[str, str], endpoint: str, chosen: Lock | None, *, is_signed: bool, generation: str
+) -> ClientFacts:
+    """Return what the clients' files of a repository say; `place` is its target and name, `chosen` what it holds."""
+    target, name = place
+    parts = session.parts(target, name)
+    has_keys = chosen is not None and any(kind == PACKAGE_KEYS for kind, _ in chosen.extras)
+    return ClientFacts(
+        name=name,
+        url="/".join((_without_default_port(endpoint), *parts)),
+        stated_url="/".join((endpoint.rstrip("/"), *parts)),
+        folder=str(session.settings.home.absolute().joinpath(*parts)),
+        is_signed=is_signed,
+        target=parse_target(target),
+        package_keys=(_package_keys_name(name),) if has_keys else (),
+        generation=generation or "v4",
+    )
+
+
+def usage(session: Session, chosen: Lock) -> Mapping[str, str]:
+    """Return what to type on a machine to use the repository of a lock, by what it is for."""
+    is_signed = bool(published_key(session.repository(chosen.target, chosen.name), chosen.name))
+    facts = _facts_of(session, chosen, is_signed=is_signed)
+    return FORMATS[parse_target(chosen.target).family].usage(facts)
+
+
+def key_files(session: Session, name: str) -> dict[str, bytes]:
+    """Return our public key as it is published: binary for gpgv and apt, armoured for people and rpm."""
+    key = session.settings.key
+    return dict(zip(_key_names(name), (key.public_binary(), key.public_armored()), strict=True)) if key else {}
+
+
+def _facts_of(session: Session, chosen: Lock, *, is_signed: bool) -> ClientFacts:
+    place = (chosen.target, chosen.name)
+    return client_facts(session, place, chosen.endpoint, chosen, is_signed=is_signed, generation=chosen.generation)
+
+
+def _package_keys_name(name: str) -> str:
+    return f"{name}-packages.asc"
+
+
+def _key_names(name: str) -> tuple[str, str]:
+    return f"{name}.gpg", f"{name}.asc"
+
+
+def _without_default_port(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}{slash}{path}".rstrip("/")
+
+
+def _signer(session: Session, repository: Repository, chosen: Lock) -> Signer | None:
+    key = session.settings.key
+    if key is None:
+        return None
+    inline, detached = _existing_signatures(repository, chosen)
+    return lambda text: keep_or_sign(text, inline, detached, key)
+
+
+def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | None, bytes | None]:
+    if not repository.path.is_dir():
+        return None, None
+    with Folder.open(repository.path) as folder:
+        form = FORMATS[parse_target(chosen.target).family]
+        return form.existing_signatures(lambda path: _read_within(folder, path))
+
+
+def _read_within(root: Folder, path: str) -> bytes | None:
+    """Return a file of a repository, None when it is not there."""
+    *above, name = parts_of(path)
+    if not all(root.stat(part) is not None for part in above[:1]):
+        return None
+    with root.descend(above) as folder:
+        return folder.read(name, _SIGNATURE_LIMIT)
