@@ -7,7 +7,7 @@ TARGETS  ?=
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sync test unit integration lint fmt check bench oracle crash clean
+.PHONY: help sync test unit integration lint fmt check bench oracle crash demo clean
 
 help:                ## Show what can be made
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  \1 \2/p;s/^\([a-z]*\):  *## \(.*\)/  \1 \2/p' $(MAKEFILE_LIST) | \
@@ -37,7 +37,7 @@ lint: $(VENV)/developed          ## ruff, mypy, shellcheck
 	$(VENV)/bin/ruff format --check repobuild scripts tests
 	$(VENV)/bin/ruff check repobuild scripts tests
 	$(VENV)/bin/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/setup .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/setup .ci/run repobuild/data/install.sh; fi
 
 fmt: $(VENV)/developed           ## Format the code
 	$(VENV)/bin/ruff format repobuild scripts tests
@@ -54,6 +54,9 @@ oracle: $(VENV)/tested           ## 200 random manifests against real apt, 24,00
 
 crash: $(VENV)/tested            ## Every crash point, not a sample
 	REPOBUILD_CRASH=full $(PYTEST) -q tests/integration/test_crash.py
+
+demo: $(VENV)/tested             ## Show an INFRA node live from the bundle, in namespaces without network (as root)
+	$(PYTHON) scripts/demo
 
 clean:               ## Remove the virtual environment and caches
 	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

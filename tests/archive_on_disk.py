@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pysequoia
+from signers import FreshSigner
 
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import RepositoryFacts
@@ -72,9 +73,8 @@ class ArchiveOnDisk:
             if not path.exists():
                 build(deb, self.folder)
             packages.append(replace(form.read_package(path, upstream="test", url_path=deb.file), filename=deb.file))
-        key = signing_key()
         facts = RepositoryFacts(name="test", target=TARGET, time=self.time)
-        sign = (lambda text: (key.clear_sign(text), key.detach_sign(text))) if signed else None
+        sign = FreshSigner(signing_key()) if signed else None
         for name in ("InRelease", "Release.gpg"):
             (self.folder / name).unlink(missing_ok=True)
         for file in form.metadata(packages, facts, sign, Path):

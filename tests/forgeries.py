@@ -8,17 +8,18 @@ from dataclasses import replace
 from repobuild.archive.contents import (
     CONTENTS_NAME,
     DIGESTS_NAME,
+    INSTALLER_NAME,
     Contents,
     digest_lines,
-    encode_contents,
     folders_of,
     in_member_order,
-    parse_contents,
 )
 from repobuild.archive.tar import RECORD, ending, file_header, folder_header, padding
+from repobuild.archive.text import encode_contents, parse_contents
 from repobuild.model import PRIVATE
 from repobuild.record import format_marker, sha256_of
 
+INSTALLER = f"{PRIVATE}/{INSTALLER_NAME}"
 Member = tuple[bytes, bytes]
 """Header and padded content."""
 
@@ -48,20 +49,27 @@ def contents_of(bundle: bytes) -> Contents:
 
 
 def bodies_of(bundle: bytes) -> dict[str, bytes]:
-    """Return the content of each file by its path."""
+    """Return the content of each file by its path, of the installer too."""
     members = take_apart(bundle)
-    files = contents_of(bundle).files
-    return {file.path: body[: file.size] for file, (_, body) in zip(files, members[-len(files) :], strict=True)}
+    files = contents_of(bundle).carried
+    bodies = {file.path: body[: file.size] for file, (_, body) in zip(files, members[-len(files) :], strict=True)}
+    for head, body in members:
+        if INSTALLER.encode() in head[:100]:
+            bodies[INSTALLER] = body[: int(head[124:135], 8)]
+    return bodies
 
 
 def assemble(contents: Contents, bodies: dict[str, bytes]) -> bytes:
     """Return the bundle that contents, however wrong, describe."""
     members = []
-    for name, data in ((CONTENTS_NAME, encode_contents(contents)), (DIGESTS_NAME, digest_lines(contents))):
+    own = {CONTENTS_NAME: encode_contents(contents), DIGESTS_NAME: digest_lines(contents)}
+    if contents.installer:
+        own[INSTALLER_NAME] = bodies.get(INSTALLER, b"")
+    for name, data in own.items():
         header = file_header(f"{contents.name}/{PRIVATE}/{name}", len(data), contents.sequence)
         members.append((header, data + padding(len(data))))
     members += [(folder_header(folder, contents.sequence), b"") for folder in folders_of(contents)]
-    for file in contents.files:
+    for file in contents.carried:
         header = file_header(f"{contents.name}/{file.path}", file.size, contents.sequence)
         body = bodies.get(file.path, b"")
         members.append((header, body + padding(len(body))))

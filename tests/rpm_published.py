@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pysequoia
+from signers import FreshSigner
 
-from repobuild.formats.protocol import RepositoryFacts, Signer
+from repobuild.formats.protocol import RepositoryFacts
 from repobuild.formats.rpm.package import from_file
 from repobuild.formats.rpm.repository import metadata
 from repobuild.model import Package, TreeFile
@@ -22,10 +23,6 @@ def repository_key() -> SigningKey:
     """Return the key that signs repositories; once for all tests."""
     key = pysequoia.Tsk.generate("Test repository <test@example.org>", cipher_suite=pysequoia.CipherSuite.RSA2k)
     return SigningKey.load(str(key).encode())
-
-
-def signer(key: SigningKey) -> Signer:
-    return lambda text: (key.clear_sign(text), key.detach_sign(text))
 
 
 def facts(target: str = "el9.x86_64", time: int = TIME) -> RepositoryFacts:
@@ -48,7 +45,7 @@ def publish(
 ) -> tuple[TreeFile, ...]:
     """Make the repository in `folder`, and our public key in it when it is signed."""
     packages, places = described(paths)
-    files = metadata(packages, facts(target), key and signer(key), places.__getitem__, extras)
+    files = metadata(packages, facts(target), FreshSigner(key) if key is not None else None, places.__getitem__, extras)
     folder.mkdir(parents=True)
     for path in paths:
         os.link(path, folder / path.name)

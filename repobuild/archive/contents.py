@@ -1,18 +1,6 @@
-"""What is in a bundle: a typed value, its one text form, and its `sha256sum` lines.
+"""What is in a bundle, as a typed value, checked: whatever such a value describes is safe to unpack."""
 
-CONTENTS.json has a line a file, so that it can be read bounded, compared and searched with line tools:
-
-    {"files":[
-    {"kind":"index","path":"Packages","sha256":"…","size":1,"upstream":"","verify":""},
-    …
-    ],"format":1,"lock":"…","name":"pigsty","sequence":1700000000,"target":"d12.x86_64","version":"v4.5.0"}
-
-Keys are sorted, there is no other white space, files stand in the order of the members. Only this form is accepted:
-what is read is written again and compared, so that a key twice, an unknown key or another number format is refused.
-"""
-
-import io
-import json
+import enum
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,19 +11,20 @@ from repobuild.record import format_marker, parts_of, sha256_of
 
 CONTENTS_NAME = "CONTENTS.json"
 DIGESTS_NAME = "CONTENTS.sha256"
+INSTALLER_NAME = "install.sh"
 CONTENTS_LIMIT = 32 << 20
 """Bytes of CONTENTS.json."""
-_FORMAT = 1
-_FILES_LIMIT = 100_000
-_LINE_LIMIT = 4096
-"""Bytes of one line of CONTENTS.json."""
+INSTALLER_LIMIT = 256 << 10
+"""Bytes of `install.sh`, which a person is to read."""
+PARTS_LIMIT = 999
+"""Volumes of a bundle."""
+FILES_LIMIT = 100_000
 _PATH_LIMIT = 1024
 """Bytes of a path."""
-_SIZE_LIMIT = 1 << 40
+SIZE_LIMIT = 1 << 40
 """Bytes of one file."""
 _TIME_LIMIT = (1 << 33) - 1
 """Seconds since the epoch, the most that an archive can hold."""
-_HEAD = b'{"files":[\n'
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _UPSTREAM = re.compile(r"[\x21-\x7e]{0,255}")
@@ -43,9 +32,26 @@ _MEMBER_RANK = {Kind.INDEX: 0, Kind.PAYLOAD: 1, Kind.POINTER: 2, Kind.MARKER: 3}
 """Indexes first, so that a reader of the stream knows early what it gets; the marker last, so that no part is whole."""
 
 
+class PartKind(enum.StrEnum):
+    """What a file that travels is of a bundle."""
+
+    WHOLE = "whole"
+    VOLUME = "volume"
+    DELTA = "delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """What a delta was made against."""
+
+    lock: str
+    """sha256 of that lock's text, "" when a list of files was all that was known."""
+    sequence: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a bundle holds. Make one with `make_contents` or `parse_contents`: both check it."""
+    """What a bundle holds, as one part of it says. Who makes one from outside lets `make_contents` check it."""
 
     name: str
     """Of the repository, and top folder in the archive."""
@@ -56,22 +62,43 @@ class Contents:
     lock: str
     """sha256 of the lock's text."""
     files: tuple[TreeFile, ...]
-    """In the order of the members, the marker last."""
+    """Of the whole tree, whatever the part carries; in the order of the members, the marker last."""
+    installer: str = ""
+    """sha256 of the `install.sh` inside, "" in format 1."""
+    kind: PartKind = PartKind.WHOLE
+    part: int = 1
+    parts: int = 1
+    carriers: tuple[int, ...] = ()
+    """For each file the number of the part that carries it, 0 for none; () of a whole bundle, which carries all."""
+    older: Older | None = None
+    """Of a delta, else None."""
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files of the tree."""
         return sum(file.size for file in self.files)
+
+    @property
+    def carried(self) -> tuple[TreeFile, ...]:
+        """The files that this part carries."""
+        return self.carried_by(self.part)
+
+    def carried_by(self, part: int) -> tuple[TreeFile, ...]:
+        """Return the files that the part of this number carries; of number 0, those that none does."""
+        if not self.carriers:
+            return self.files if part == 1 else ()
+        return tuple(file for file, number in zip(self.files, self.carriers, strict=True) if number == part)
 
 
 def make_contents(contents: Contents) -> Contents:
-    """Return `contents` when they describe a whole repository that is safe to unpack.
+    """Return `contents` when they describe a whole repository that is safe to unpack, and a part of it.
 
     Raises:
-        HostileInputError: when a name, path, size or order is not as it has to be.
+        HostileInputError: when a name, path, size, order or part is not as it has to be.
         VerificationError: when marker or lock are not those of the files.
     """
     _check_words(contents)
+    _check_part(contents)
     for file in contents.files:
         _check_file(file)
     _check_paths([file.path for file in contents.files])
@@ -106,128 +133,6 @@ def digest_lines(contents: Contents) -> bytes:
     return format_marker({file.path: file.sha256 for file in contents.files})
 
 
-def encode_contents(contents: Contents) -> bytes:
-    """Return the text of CONTENTS.json."""
-    return _HEAD + b",\n".join(map(_encode_file, contents.files)) + _encode_tail(contents)
-
-
-def parse_contents(data: bytes) -> Contents:
-    """Return what CONTENTS.json says.
-
-    Raises:
-        HostileInputError: when it is not exactly of our form, or describes what is not safe to unpack.
-        VerificationError: when marker or lock are not those of the files.
-    """
-    lines = io.BytesIO(data)
-    if lines.readline(_LINE_LIMIT) != _HEAD:
-        raise HostileInputError(f"does not begin as contents do: {CONTENTS_NAME}: {data[:40]!a}")
-    files: list[TreeFile] = []
-    more = True
-    while more:
-        if len(files) == _FILES_LIMIT:
-            raise HostileInputError(f"more than {_FILES_LIMIT} files: {CONTENTS_NAME}")
-        line = lines.readline(_LINE_LIMIT)
-        more = line.endswith(b",\n")
-        files.append(_parse_file(line.removesuffix(b",\n" if more else b"\n"), len(files) + 2))
-    contents = _parse_tail(lines.readline(_LINE_LIMIT), tuple(files))
-    if lines.read(1):
-        raise HostileInputError(f"goes on after its end: {CONTENTS_NAME}")
-    return make_contents(contents)
-
-
-def _dump(value: dict[str, str | int]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _encode_file(file: TreeFile) -> bytes:
-    return _dump(
-        {
-            "kind": file.kind.name.lower(),
-            "path": file.path,
-            "sha256": file.sha256,
-            "size": file.size,
-            "upstream": file.upstream,
-            "verify": file.verify,
-        }
-    )
-
-
-def _encode_tail(contents: Contents) -> bytes:
-    words: dict[str, str | int] = {
-        "format": _FORMAT,
-        "lock": contents.lock,
-        "name": contents.name,
-        "sequence": contents.sequence,
-        "target": contents.target,
-        "version": contents.version,
-    }
-    return b"\n]," + _dump(words)[1:] + b"\n"
-
-
-def _parse_file(text: bytes, number: int) -> TreeFile:
-    where = f"{CONTENTS_NAME}:{number}"
-    row = _parse_object(text, where)
-    kind = str(row.get("kind")).upper()
-    if kind not in Kind.__members__:
-        raise HostileInputError(f"not a kind of file: {where}: {kind[:20]!a}")
-    file = TreeFile(
-        path=_word(row, "path", where),
-        kind=Kind[kind],
-        size=_number(row, "size", where),
-        sha256=_word(row, "sha256", where),
-        upstream=_word(row, "upstream", where),
-        verify=_word(row, "verify", where),
-    )
-    if _encode_file(file) != text:
-        raise HostileInputError(f"not in canonical form: {where}: {text[:120]!a}")
-    return file
-
-
-def _parse_tail(line: bytes, files: tuple[TreeFile, ...]) -> Contents:
-    where = f"{CONTENTS_NAME}:{len(files) + 2}"
-    words = _parse_object(b"{" + line[2:], where)
-    if words.get("format") != _FORMAT:
-        raise HostileInputError(
-            f"a bundle format that this version does not know: {str(words.get('format'))[:20]!a}",
-            "use the repobuild that wrote the bundle, or a newer one",
-        )
-    contents = Contents(
-        name=_word(words, "name", where),
-        target=_word(words, "target", where),
-        version=_word(words, "version", where),
-        sequence=_number(words, "sequence", where),
-        lock=_word(words, "lock", where),
-        files=files,
-    )
-    if _encode_tail(contents) != b"\n" + line:
-        raise HostileInputError(f"not in canonical form: {where}: {line[:120]!a}")
-    return contents
-
-
-def _parse_object(text: bytes, where: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HostileInputError(f"not JSON: {where}: {text[:120]!a}") from error
-    if not isinstance(value, dict):
-        raise HostileInputError(f"expected an object: {where}: {text[:120]!a}")
-    return value
-
-
-def _word(values: dict[str, object], key: str, where: str) -> str:
-    value = values.get(key)
-    if not isinstance(value, str) or not (value.isprintable() or not value):
-        raise HostileInputError(f"expected printable text: {where}: {key}: {str(value)[:80]!a}")
-    return value
-
-
-def _number(values: dict[str, object], key: str, where: str) -> int:
-    value = values.get(key)
-    if type(value) is not int or not 0 <= value <= _SIZE_LIMIT:
-        raise HostileInputError(f"expected a number from 0 to {_SIZE_LIMIT}: {where}: {key}: {str(value)[:80]!a}")
-    return value
-
-
 def _check_words(contents: Contents) -> None:
     for key, value in (("name", contents.name), ("target", contents.target), ("version", contents.version)):
         if not _NAME.fullmatch(value):
@@ -236,6 +141,39 @@ def _check_words(contents: Contents) -> None:
         raise HostileInputError(f"not a time that a bundle can have: {contents.sequence}")
     if not _SHA256.fullmatch(contents.lock):
         raise HostileInputError(f"not a sha256: lock: {contents.lock[:80]!a}")
+    if contents.installer and not _SHA256.fullmatch(contents.installer):
+        raise HostileInputError(f"not a sha256: installer: {contents.installer[:80]!a}")
+
+
+def _check_part(contents: Contents) -> None:
+    """Refuse a part that is not of its kind, and parts that together are not a bundle."""
+    kind, carriers, older = contents.kind, contents.carriers, contents.older
+    numbers = f"{contents.part} of {contents.parts}"
+    if not contents.installer and kind is not PartKind.WHOLE:
+        raise HostileInputError(f"a part that format 1 does not have: {kind}")
+    if contents.parts > (PARTS_LIMIT if kind is PartKind.VOLUME else 1) or not 1 <= contents.part <= contents.parts:
+        raise HostileInputError(f"not a part that a bundle of this kind can have: {kind}: {numbers}")
+    if (older is not None) != (kind is PartKind.DELTA):
+        raise HostileInputError(f"only a delta has an older bundle, and each has: {kind}")
+    if older is not None and (older.sequence > _TIME_LIMIT or not _SHA256.fullmatch(older.lock or contents.lock)):
+        raise HostileInputError(f"not an older bundle: {older.lock[:80]!a}: {older.sequence}")
+    if kind is not PartKind.WHOLE:
+        _check_carriers(contents)
+    elif carriers:
+        raise HostileInputError(f"a whole bundle that does not carry everything: {CONTENTS_NAME}")
+
+
+def _check_carriers(contents: Contents) -> None:
+    """Refuse an unknown part, one that carries nothing, and a marker or an index where it cannot be."""
+    carriers = contents.carriers
+    if len(carriers) != len(contents.files) or carriers[-1:] != (0,):
+        raise HostileInputError(f"a {contents.kind} that carries the marker: {MARKER}")
+    allowed = set(range(contents.kind is PartKind.VOLUME, contents.parts + 1))
+    for file, number in zip(contents.files[:-1], carriers, strict=False):
+        if number not in (allowed if file.kind is Kind.PAYLOAD else {1}):
+            raise HostileInputError(f"in a part where it cannot be: {file.path[:80]!a}: {number}")
+    if not set(carriers) >= set(range(1, contents.parts + 1)):
+        raise HostileInputError(f"a part that carries nothing: {CONTENTS_NAME}")
 
 
 def _check_file(file: TreeFile) -> None:

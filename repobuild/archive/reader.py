@@ -1,4 +1,4 @@
-"""Reads a bundle once, from the first byte to the last, and believes nothing that its contents do not say.
+"""Reads a part of a bundle once, from the first byte to the last, and believes nothing that its contents do not say.
 
 The contents are read bounded and parsed; from there on each header, each padding and the end of the archive are known
 in advance and compared. Digests and sizes are proven while the bytes go by.
@@ -11,34 +11,38 @@ from repobuild.archive.contents import (
     CONTENTS_LIMIT,
     CONTENTS_NAME,
     DIGESTS_NAME,
+    INSTALLER_LIMIT,
+    INSTALLER_NAME,
     digest_lines,
     folders_of,
-    parse_contents,
 )
 from repobuild.archive.tar import RECORD, describe, ending, file_header, first_header, folder_header, padding
-from repobuild.archive.unpacked import GzipStream
+from repobuild.archive.text import parse_contents
+from repobuild.archive.unpacked import open_stream
 from repobuild.errors import HostileInputError, VerificationError
 from repobuild.model import PRIVATE, TreeFile
+from repobuild.record import sha256_of
 
 _PIECE = 1 << 20
 """Bytes handed out at a time."""
+_COPY_AGAIN = "copy the bundle again; if that does not help, make it again"
 
 
 class BundleReader:
-    """A bundle whose contents were read; `members` gives its files, `finish` proves that nothing else is in it.
+    """A part whose contents were read; `members` gives its files, `finish` proves that nothing else is in it.
 
     Args:
-        fd: descriptor of the bundle, at the beginning; stays the caller's.
-        where: the bundle's name, for messages.
-        advance: hears how many bytes of the bundle were read.
+        fd: descriptor of a regular file (tar, alone or in gzip or zstd), at the beginning; stays the caller's.
+        where: the file's name, for messages.
+        advance: hears how many bytes of the file were read.
 
     Raises:
-        HostileInputError: when the bundle does not begin with contents, or they are malformed or unsafe.
+        HostileInputError: when the file does not begin with contents, or they are malformed or unsafe.
         VerificationError: when it ends early or its checksum is wrong.
     """
 
     def __init__(self, fd: int, where: str, advance: Callable[[int], None]) -> None:
-        self._stream = GzipStream(fd, where, advance)
+        self._stream = open_stream(fd, where, advance)
         self._where = where
         self._read = 0
         record = self._take(RECORD)
@@ -59,20 +63,20 @@ class BundleReader:
         self._expect(padding(size), f"padding of {CONTENTS_NAME}")
 
     def members(self) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
-        """Yield each file with its content in pieces, which must be used up before the next file is asked for.
+        """Yield each file that this part carries, with its content in pieces, to be used up before asking for the next.
 
         Raises:
             HostileInputError: when a member is not the one that the contents name next.
             VerificationError: when content has another digest; raised after its last piece.
         """
         self._expect_head()
-        for file in self.contents.files:
+        for file in self.contents.carried:
             name = self._name(file.path)
             self._expect_member(name, file_header(name, file.size, self.contents.sequence))
             yield file, self._content(file)
 
     def finish(self) -> tuple[str, str]:
-        """Prove that the bundle ends here; return the sha256 of its archive and of the whole file.
+        """Prove that the part ends here; return the sha256 of its archive, packed as it is, and of the whole file.
 
         They differ when the file was lengthened with zeros.
 
@@ -83,14 +87,33 @@ class BundleReader:
         return self._stream.finish()
 
     def _expect_head(self) -> None:
-        """Take the second member and the folders, all of which follow from the contents."""
+        """Take what lies between the contents and the first file, all of which follows from the contents."""
         time = self.contents.sequence
         digests = digest_lines(self.contents)
         name = self._name(f"{PRIVATE}/{DIGESTS_NAME}")
         self._expect_member(name, file_header(name, len(digests), time))
         self._expect(digests + padding(len(digests)), name)
+        if self.contents.installer:
+            self._expect_installer()
         for folder in folders_of(self.contents):
             self._expect_member(folder, folder_header(folder, time))
+
+    def _expect_installer(self) -> None:
+        """Take the installer, of which the contents say the digest alone."""
+        name = self._name(f"{PRIVATE}/{INSTALLER_NAME}")
+        record = self._take(RECORD)
+        found = first_header(record)
+        size = found[1] if found else 0
+        if size > INSTALLER_LIMIT:
+            raise HostileInputError(f"an installer of more than {INSTALLER_LIMIT} bytes: {self._where}: {size}")
+        if record != file_header(name, size, self.contents.sequence):
+            raise HostileInputError(
+                f"expected {name!a} as the contents describe it, found {describe(record)}: {self._where}"
+            )
+        text = self._take(size)
+        if sha256_of(text) != self.contents.installer:
+            raise VerificationError(f"content is not what the contents say: {self._where}: {name}", _COPY_AGAIN)
+        self._expect(padding(size), f"padding of {name}")
 
     def _content(self, file: TreeFile) -> Iterator[bytes]:
         digest = hashlib.sha256()
@@ -106,7 +129,7 @@ class BundleReader:
         if digest.hexdigest() != file.sha256:
             raise VerificationError(
                 f"content is not what the contents say: {self._where}: {file.path}: {digest.hexdigest()}",
-                "copy the bundle again; if that does not help, make it again",
+                _COPY_AGAIN,
             )
         self._expect(padding(file.size), f"padding of {file.path}")
 

@@ -4,9 +4,11 @@ main      the entry point, and what becomes of an error
 options   the options that commands share, and the run they describe
 console   how a run speaks: tables, JSON, progress bars
 build     sync, plan, lock, show
-ship      bundle, install, rollback, check
+ship      bundle, rollback, check
+install   install, have
 serve     client, nginx, serve
-house     targets, key, gc, help
+keys      key new, show, export, rotate
+house     targets, gc, help
 """
 
 from repobuild.cli.main import main

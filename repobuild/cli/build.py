@@ -9,7 +9,8 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, report_error, size, steps, table
-from repobuild.cli.options import Run, building, common, narrowing, publishing
+from repobuild.cli.options import building, common, narrowing, publishing
+from repobuild.cli.run import Run
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
 
@@ -100,14 +101,15 @@ class Failures:
 
 
 def sync_targets(
-    run: Run, session: pipeline.Session, targets: Sequence[Target]
+    run: Run, session: pipeline.Session, targets: Sequence[Target], *, wants: Sequence[str] = ()
 ) -> tuple[list["pipeline.Outcome"], list[tuple[str, RepobuildError]]]:
-    """Sync targets together; return outcomes and failures in the order of the targets."""
+    """Sync targets together, with `wants` beyond the manifest's; return outcomes and failures in their order."""
     failures = Failures(run, targets)
     orders = []
     for target in targets:
         with failures.of(target):
-            orders.append((run.job(session, target), run.lock_path(target)))
+            job = run.job(session, target)
+            orders.append((pipeline.add_wants(job, wants) if wants else job, run.lock_path(target)))
     outcomes = pipeline.sync_all(session, orders, failures.add)
     return outcomes, failures.in_order()
 

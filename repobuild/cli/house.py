@@ -1,15 +1,13 @@
-"""targets, key, gc, help."""
+"""targets, gc, help."""
 
 import importlib.resources
-from pathlib import Path
 
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size, table
-from repobuild.cli.options import Run, common, default_key, signing
-from repobuild.errors import UsageError
-from repobuild.signing import generate
+from repobuild.cli.console import fields, out, out_json, size, table
+from repobuild.cli.options import common
+from repobuild.cli.run import Run
 from repobuild.targets import ALL_TARGETS
 
 _MANUALS = {"manual": "repobuild.1.md", "manifest": "repobuild-manifest.5.md"}
@@ -39,45 +37,6 @@ def targets(run: Run) -> None:
     table(("target", "codename", "arch", "in the manifest", ""), rows)
 
 
-@click.group()
-def key() -> None:
-    """Make and show the key that signs our repositories."""
-
-
-@key.command("new")
-@click.option("--name", default="repobuild repository", show_default=True, help="Who signs, as clients see it.")
-@click.option("-o", "--out", "path", type=click.Path(path_type=Path), help="The file; the default key when not given.")
-@common
-def key_new(run: Run, name: str, path: Path | None) -> None:
-    """Make a signing key: RSA-4096, no expiry. From then on repositories are signed."""
-    place = (path or default_key()).absolute()
-    if place.exists():
-        raise UsageError(f"there is a key already: {place}", "repobuild key show; remove the file to begin anew")
-    pipeline.write_secret(place, generate(name))
-    err("the key has no passphrase: its file is readable by you alone, keep it that way")
-    _show(run, place)
-
-
-@key.command("show")
-@signing
-@common
-def key_show(run: Run) -> None:
-    """Show the fingerprint of the signing key, and its public part with -v."""
-    _show(run, run.key)
-
-
-def _show(run: Run, path: Path | None) -> None:
-    signer = run.load_key(path)
-    if signer is None:
-        raise UsageError("there is no signing key", "make one: repobuild key new")
-    if run.json:
-        out_json({"fingerprint": signer.fingerprint, "public": signer.public_armored().decode()})
-        return
-    out(signer.fingerprint)
-    if run.verbose:
-        out(signer.public_armored().decode())
-
-
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @common
@@ -99,4 +58,4 @@ def manual(topic: str) -> None:
     click.echo_via_pager(text)
 
 
-COMMANDS = (targets, key, gc, manual)
+COMMANDS = (targets, gc, manual)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import click
 
 from repobuild import __version__
-from repobuild.cli import build, house, serve, ship
+from repobuild.cli import build, house, install, keys, serve, ship
 from repobuild.cli.console import err, report_error
 from repobuild.errors import RepobuildError, UsageError
 
@@ -24,7 +24,7 @@ def root() -> None:
     """Build local YUM and APT repositories and offline bundles: verified, for any target, from any host."""
 
 
-for _command in (*build.COMMANDS, *ship.COMMANDS, *serve.COMMANDS, *house.COMMANDS):
+for _command in (*build.COMMANDS, *ship.COMMANDS, *install.COMMANDS, *serve.COMMANDS, *keys.COMMANDS, *house.COMMANDS):
     root.add_command(_command)
 
 

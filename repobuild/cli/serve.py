@@ -8,35 +8,53 @@ from urllib.parse import urlsplit
 import click
 
 from repobuild import pipeline, webserver
-from repobuild.cli.console import err, out, out_json
-from repobuild.cli.options import Run, common, signing
+from repobuild.cli.console import err, out, out_json, steps
+from repobuild.cli.options import common
+from repobuild.cli.run import Run
 from repobuild.errors import UsageError
 from repobuild.portal import SiteKind
+from repobuild.signing import spaced
 from repobuild.targets import ALL_TARGETS
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--http", help="The URL under which the home is served; the manifest's repo_endpoint when not given.")
-@signing
+@click.option("--key", "with_key", is_flag=True, help="The public key too, and what to do with it on a node.")
 @common
-def client(run: Run, targets: Sequence[str], http: str | None) -> None:
+def client(run: Run, targets: Sequence[str], http: str | None, with_key: bool) -> None:
     """Print the files by which clients find the repositories, over http and from disk."""
-    found = {}
+    found, keys = {}, {}
+    general = run.general
+    endpoint, name = (http or general.endpoint).rstrip("/"), general.name
     with run.session() as session:
         for target in run.targets(targets):
-            general = run.general
-            endpoint = (http or general.endpoint).rstrip("/")
-            found[target.name] = pipeline.client_files(
-                session, target, general.name, endpoint, general.client_generation
-            )
+            found[target.name] = pipeline.client_files(session, target, name, endpoint, general.client_generation)
+            if with_key:
+                keys[target.name] = pipeline.client_key(session, target, name, endpoint)
     if run.json:
-        out_json(found)
+        out_json(
+            {
+                each: {**files, **({keys[each].file: keys[each].armored} if keys else {})}
+                for each, files in found.items()
+            }
+        )
         return
-    for name, files in found.items():
+    for each, files in found.items():
         for file, text in files.items():
-            out(f"# {name}: {file}")
+            out(f"# {each}: {file}")
             out(text.rstrip("\n"))
+        if keys:
+            _show_key(each, keys[each])
+
+
+def _show_key(target: str, key: "pipeline.ClientKey") -> None:
+    out(f"# {target}: {key.file}")
+    out(key.armored.rstrip("\n"))
+    for fingerprint in key.fingerprints:
+        out(f"# {target}: compare on the node: {spaced(fingerprint)}")
+    out(f"# {target}: on a node:")
+    steps(key.usage)
 
 
 @click.command()

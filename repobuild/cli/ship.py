@@ -1,83 +1,111 @@
-"""bundle, install, rollback, check."""
+"""bundle, rollback, check."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from repobuild import pipeline
 from repobuild.cli.build import failed_json, sync_targets
-from repobuild.cli.console import err, fields, out, out_json, size, steps
-from repobuild.cli.options import Run, building, common, owning, publishing
-from repobuild.errors import ProofError
+from repobuild.cli.console import err, fields, out, out_json, size
+from repobuild.cli.options import building, common, publishing
+from repobuild.cli.run import Run
+from repobuild.errors import ProofError, RepobuildError, UsageError
+from repobuild.model import Target
 from repobuild.targets import parse_target
+
+
+def _volume_size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else pipeline.parse_volume_size(value)
 
 
 @click.command()
 @building
+@click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write.")
+@click.option("--zstd", "ending", flag_value=".tar.zst", help="Write .tar.zst, a little smaller.")
+@click.option("--tar", "ending", flag_value=".tar", help="Write .tar.")
 @click.option(
-    "-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to write."
+    "--volume-size", metavar="SIZE", callback=_volume_size, help="Cut into volumes: bytes, 700M, 4G, fat32 or dvd."
 )
+@click.option(
+    "--since",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OLD",
+    help="Only what is not in OLD: a lock, a bundle, or a list that `have` wrote.",
+)
+@click.option("--published", is_flag=True, help="Take what is published as it is, without a sync.")
 @publishing
 @common
-def bundle(run: Run, targets: Sequence[str], folder: Path) -> int:
+def bundle(
+    run: Run, targets: Sequence[str], folder: Path | None, since: Path | None, published: bool, **options: Any
+) -> int:
     """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network."""
+    old = None if since is None else pipeline.read_old(since)
+    chosen = run.targets(targets) if old is None else _only(run, targets, old.target)
+    ending = options.pop("ending") or pipeline.Packing.GZIP.value
+    order = pipeline.BundleOrder(packing=pipeline.Packing(ending), old=old, **_named(run, chosen, folder), **options)
     results = []
-    chosen = run.targets(targets)
     with run.session(chosen) as session:
-        _, failures = sync_targets(run, session, chosen)
+        failures: Sequence[tuple[str, RepobuildError]] = ()
+        if not published:
+            _, failures = sync_targets(run, session, chosen, wants=old.wants if old else ())
+        elif old is not None and old.wants:
+            err(f"{since}: asks for {len(old.wants)} more wants, which --published leaves out")
         failed = {name for name, _ in failures}
         for target in chosen:
             if target.name in failed:
                 continue
-            result = pipeline.bundle(session, target.name, run.general.name, folder)
+            result = pipeline.bundle(session, target.name, run.general.name, order)
             results.append((target.name, result))
             if not run.json:
-                out(f"{target}: {result.path} ({size(result.size)}, {result.files} files)")
-                out(f"  sha256 {result.sha256}")
-            if result.is_deleted_by_pigsty:
-                err(
-                    f"{target}: Pigsty's bootstrap deletes a bundle of 409,600,000 bytes or less; "
-                    f"before handing it to bootstrap: truncate -s 410M {result.path}"
-                )
+                _report_bundle(target.name, result)
     if run.json:
-        done = [{"target": name, **fields(each, ("path", "size", "sha256", "files"))} for name, each in results]
-        out_json({"bundles": done, "failed": failed_json(failures)})
+        out_json({"bundles": [_bundle_json(*each) for each in results], "failed": failed_json(failures)})
     return failures[0][1].exit_code if failures else 0
 
 
-@click.command()
-@click.argument(
-    "bundles", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="BUNDLE..."
-)
-@click.option("--allow-older", is_flag=True, help="Install a bundle that is older than what is there.")
-@click.option("--dry-run", is_flag=True, help="Verify, and say what would change.")
-@owning
-@common
-def install(run: Run, bundles: Sequence[Path], dry_run: bool) -> None:
-    """Verify BUNDLEs, unpack them and publish them under the home; needs no network."""
-    results = []
-    with run.session() as session:
-        for path in bundles:
-            done = pipeline.install(session, path.absolute(), allow_older=run.allow_older, dry_run=dry_run)
-            results.append(done)
-            if not done.is_checked:
-                err(f"{path}: no .sha256 file beside it; its own contents were checked all the same")
-            if not run.json:
-                word = "would install" if dry_run else "installed"
-                counts = f"{len(done.plan.added)} new, {len(done.plan.changed)} changed, {len(done.plan.kept)} kept"
-                out(f"{done.target}: {word} {done.path}: {counts}, {len(done.plan.removed)} dropped")
-            if not run.json and not dry_run and done.lock is not None:
-                steps(pipeline.usage(session, done.lock))
-    if run.json:
-        out_json([_installed_json(each) for each in results])
+def _named(run: Run, targets: Sequence[Target], folder: Path | None) -> dict[str, Any]:
+    """Return how bundles are named and where they go: as the command line says, else as the manifest does."""
+    manifest = run.manifest_of(targets[0])
+    below = manifest.cache_pkg_dir if folder is None else ""
+    above = Path("/") if below.startswith("/") else run.manifests.path.absolute().parent if below else Path()
+    return {"out": folder or above, "below": below.strip("/"), "pattern": manifest.cache_pkg_name}
 
 
-def _installed_json(done: "pipeline.Installed") -> dict[str, object]:
+def _only(run: Run, targets: Sequence[str], target: str) -> list[Target]:
+    """Return the one target that a delta is for."""
+    chosen = run.targets(targets or (target,))
+    if len(chosen) > 1:
+        raise UsageError(
+            "--since names what one target has, and there are several targets", "run the targets one by one"
+        )
+    return chosen
+
+
+def _report_bundle(target: str, result: "pipeline.BundleResult") -> None:
+    for part in result.parts:
+        of = f", volume {part.part} of {part.parts}" if part.parts > 1 else ""
+        out(f"{target}: {part.path} ({size(part.size)}, {part.files} files{of})")
+        out(f"  sha256 {part.sha256}")
+        if part.is_deleted_by_pigsty:
+            err(
+                f"{target}: Pigsty's bootstrap deletes a bundle of 409,600,000 bytes or less; "
+                f"before handing it to bootstrap: truncate -s 410M {part.path}"
+            )
+    if result.signers:
+        for fingerprint in result.signers:
+            out(f"  signed by {fingerprint}")
+    else:
+        out("  not signed: the other side installs it with --allow-unsigned only; make a key: repobuild key new")
+
+
+def _bundle_json(target: str, result: "pipeline.BundleResult") -> dict[str, object]:
+    names = ("path", "size", "sha256", "kind", "part", "parts", "files", "is_deleted_by_pigsty")
     return {
-        **fields(done, ("target", "path", "sha256", "is_checked")),
-        **fields(done.plan, ("added", "changed", "removed")),
-        "kept": len(done.plan.kept),
+        "target": target,
+        **fields(result, ("path", "size", "sha256", "files", "sums", "signers")),
+        "parts": [fields(part, names) for part in result.parts],
     }
 
 
@@ -107,7 +135,7 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
 def check(run: Run, places: Sequence[str]) -> None:
     """Prove repositories and bundles: hash every file against what it has to be. PATH is a repository's folder."""
     with run.session() as session:
-        paths = _paths(run, session, places)
+        paths = paths_of(run, session, places)
         for path in paths:
             if not path.exists():
                 raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
@@ -132,7 +160,8 @@ def check(run: Run, places: Sequence[str]) -> None:
         raise ProofError(f"not whole: {', '.join(broken)}", "repobuild sync heals what the lock pins; or install again")
 
 
-def _paths(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[Path]:
+def paths_of(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[Path]:
+    """Return the paths that are named: as such, or as targets; none for the host's own target."""
     if not places:
         return [session.repository(each.name, run.general.name).path for each in run.targets(())]
     return [
@@ -143,4 +172,4 @@ def _paths(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[P
     ]
 
 
-COMMANDS = (bundle, install, rollback, check)
+COMMANDS = (bundle, rollback, check)

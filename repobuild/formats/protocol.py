@@ -173,8 +173,15 @@ Objects = Callable[[str], Path]
 NODE_MODULE = "local"
 """The module of Pigsty that is our repository, and the stem of the file by which its nodes find it."""
 
-Signer = Callable[[bytes], tuple[bytes, bytes]]
-"""Text to (inline-signed text, detached signature)."""
+
+class Signer(Protocol):
+    """Signs the root of a repository of ours; what is published and still holds is kept."""
+
+    def inline(self, text: bytes) -> bytes:
+        """Return `text` with its signatures around it, in one block."""
+
+    def detached(self, text: bytes, *, one_block: bool = True) -> bytes:
+        """Return the armoured signatures of `text`, in one block or in a block each."""
 
 
 class Format(Protocol):
@@ -228,6 +235,9 @@ class Format(Protocol):
     def usage(self, facts: "ClientFacts") -> Mapping[str, str]:
         """Return what to type on a machine to use a repository, by a word or two of what for."""
 
+    def node_usage(self, facts: "ClientFacts") -> Mapping[str, str]:
+        """Return what to type on another machine to trust and use a signed repository over http."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFacts:
@@ -240,6 +250,8 @@ class ClientFacts:
     """Of the repository, on this machine."""
     is_signed: bool
     target: Target
+    public_key: bytes = b""
+    """The keys that sign the repository, binary or armoured; empty where it is not signed, or they are not at hand."""
     package_keys: tuple[str, ...] = ()
     """Files in the repository with the keys that signed its packages; only where every package is signed."""
     stated_url: str = ""

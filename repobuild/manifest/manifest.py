@@ -97,7 +97,8 @@ class Manifest:
     proxy_env: Mapping[str, str]
     """`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`; those that are given."""
     recommends: bool | None
-    signing_key: Path | None
+    signing_keys: tuple[str, ...]
+    """Paths of key files, or `gpg:FINGERPRINT`; the older first."""
     access: Mapping[str, AccessSource]
     """What the document says itself of how servers are reached, by URL."""
     keep: int

@@ -25,6 +25,7 @@ from repobuild.manifest.manifest import Manifest
 from repobuild.manifest.reading import Fields, Place, did_you_mean, redacted
 from repobuild.manifest.upstream_schema import NAME, Setting, read_upstreams
 from repobuild.model import Verify
+from repobuild.signing import AGENT_PREFIX
 from repobuild.targets import ALL_TARGETS, DEFAULT_SELECTOR, is_selector, known_selectors
 
 _KEYS = (
@@ -134,7 +135,6 @@ def read_manifest(
     generation = Generation(fields.one_of("generation", list(Generation), "v3, v4 or none") or Generation.OURS)
     setting = Setting(folder=path.parent, admin_ip=admin_ip, generation=generation)
     upstreams = read_upstreams(fields.items("repo_upstream", "a list of upstreams"), setting)
-    signing_key = fields.text("signing_key", "the path of a key file")
     pg_version = _pg_version(fields)
     node_modules = _names(fields, "node_repo_modules", "the name of a module") or (_LOCAL,)
     return Manifest(
@@ -158,7 +158,7 @@ def read_manifest(
         version=fields.matching("version", _VERSION, "a version like v4.5.0") or "v0.0.0",
         proxy_env=_proxy_env(fields),
         recommends=fields.flag("recommends"),
-        signing_key=None if signing_key is None else path.parent / signing_key,
+        signing_keys=_signing_keys(fields, path.parent),
         access=read_accesses(fields.given["access"], path.parent) if "access" in fields.given else {},
         keep=int(fields.matching("keep", _KEEP, "a number of older versions") or 0),
         origins=_origins(fields, upstreams),
@@ -168,6 +168,13 @@ def read_manifest(
         portal=portal_schema.read_portal(fields, admin_ip, generation),
         warnings=(*_warnings(fields), *_remote(fields, node_modules)),
     )
+
+
+def _signing_keys(fields: Fields, folder: Path) -> tuple[str, ...]:
+    """Return the names of the keys; a path is meant from the manifest's folder."""
+    expected = f"the path of a key file, or {AGENT_PREFIX}FINGERPRINT"
+    names = [item.text(expected) for item in fields.items("signing_key", expected)]
+    return tuple(each if each.startswith(AGENT_PREFIX) else str(folder / each) for each in names if each)
 
 
 def lines(fields: Fields, key: str) -> Lines:

@@ -10,7 +10,10 @@ resolving job -> lock, where a new one is needed
 making    lock -> tree, and the files beside a repository
 syncing   jobs -> repositories
 planning  what a sync would do
-shipping  repository -> bundle -> repository, rollback, check
+bundling  repository -> bundle
+shipping  rollback, check
+installing parts of bundles -> repository, and what is there
+keys      the files of the signing key
 homepage  what is published -> the page that people see first
 upkeep    the store's garbage, clients' files, files the operator asks for
 """
@@ -22,35 +25,70 @@ from repobuild.pipeline.locking import Locked, lock_job, read_lock, write_lock
 from repobuild.pipeline.session import Session, Settings
 
 if TYPE_CHECKING:
+    from repobuild.install import InstallPlan
     from repobuild.pipeline.adding import add_files
+    from repobuild.pipeline.bundling import (
+        BundleOrder,
+        BundleResult,
+        Packing,
+        add_wants,
+        bundle,
+        parse_volume_size,
+        read_old,
+    )
     from repobuild.pipeline.homepage import landing_page
+    from repobuild.pipeline.installing import Installed, InstallRequest, have, install
+    from repobuild.pipeline.keys import (
+        begin_rotation,
+        check_rotation,
+        export_key,
+        finish_rotation,
+        not_signed_with,
+        write_secret,
+    )
     from repobuild.pipeline.making import usage
     from repobuild.pipeline.planning import Plan, Sum, plan, sum_of
-    from repobuild.pipeline.shipping import Installed, bundle, check, check_bundle, install, rollback
+    from repobuild.pipeline.shipping import check, check_bundle, rollback
     from repobuild.pipeline.syncing import Outcome, is_pending, sync, sync_all
-    from repobuild.pipeline.upkeep import Collected, client_files, collect, write_secret, write_text
+    from repobuild.pipeline.upkeep import ClientKey, Collected, client_files, client_key, collect, write_text
 
 __all__ = [
+    "BundleOrder",
+    "BundleResult",
+    "ClientKey",
     "Collected",
+    "InstallPlan",
+    "InstallRequest",
     "Installed",
     "Locked",
     "Outcome",
+    "Packing",
     "Plan",
     "Session",
     "Settings",
     "Sum",
     "add_files",
+    "add_wants",
+    "begin_rotation",
     "bundle",
     "check",
     "check_bundle",
+    "check_rotation",
     "client_files",
+    "client_key",
     "collect",
+    "export_key",
+    "finish_rotation",
+    "have",
     "install",
     "is_pending",
     "landing_page",
     "lock_job",
+    "not_signed_with",
+    "parse_volume_size",
     "plan",
     "read_lock",
+    "read_old",
     "rollback",
     "sum_of",
     "sync",
@@ -63,12 +101,22 @@ __all__ = [
 
 _LATER = {
     "adding": ("add_files",),
+    "keys": (
+        "begin_rotation",
+        "check_rotation",
+        "export_key",
+        "finish_rotation",
+        "not_signed_with",
+        "write_secret",
+    ),
     "homepage": ("landing_page",),
     "making": ("usage",),
     "planning": ("Plan", "Sum", "plan", "sum_of"),
     "syncing": ("Outcome", "is_pending", "sync", "sync_all"),
-    "shipping": ("Installed", "bundle", "check", "check_bundle", "install", "rollback"),
-    "upkeep": ("Collected", "client_files", "collect", "write_secret", "write_text"),
+    "installing": ("InstallRequest", "Installed", "have", "install"),
+    "bundling": ("BundleOrder", "BundleResult", "Packing", "add_wants", "bundle", "parse_volume_size", "read_old"),
+    "shipping": ("check", "check_bundle", "rollback"),
+    "upkeep": ("ClientKey", "Collected", "client_files", "client_key", "collect", "write_text"),
 }
 
 

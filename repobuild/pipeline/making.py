@@ -1,6 +1,7 @@
 """Lock -> tree, and the files that lie beside a repository."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from repobuild import publish, webserver
 from repobuild.durable import Folder
@@ -10,7 +11,7 @@ from repobuild.model import PACKAGE_KEYS, Lock, Tree
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository, make_file
 from repobuild.record import parts_of
-from repobuild.signing import keep_or_sign
+from repobuild.signing import SigningKey, keep_or_sign_detached, keep_or_sign_inline
 from repobuild.targets import parse_target
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -18,6 +19,23 @@ _KEY_LIMIT = 1 << 20
 """Bytes of a public key."""
 _SIGNATURE_LIMIT = 64 << 20
 """Bytes of a signed root of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """Signs with our key, beside the signatures that are published."""
+
+    key: SigningKey
+    existing_inline: bytes | None
+    existing_detached: bytes | None
+
+    def inline(self, text: bytes) -> bytes:
+        """Keep the published document while it holds."""
+        return keep_or_sign_inline(text, self.existing_inline, self.key)
+
+    def detached(self, text: bytes, *, one_block: bool = True) -> bytes:
+        """Keep the published signature while it holds."""
+        return keep_or_sign_detached(text, self.existing_detached, self.key, one_block=one_block)
 
 
 def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects) -> Tree:
@@ -36,7 +54,7 @@ def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repositor
 
 def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files that lie beside a repository: for clients, for nginx, and the public key when there is one."""
-    facts = _facts_of(session, chosen, is_signed=bool(keys))
+    facts = _facts_of(session, chosen, keys)
     prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
     served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
     nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
@@ -48,14 +66,29 @@ def published_key(repository: Repository, name: str) -> dict[str, bytes]:
     if not repository.path.is_dir():
         return {}
     with Folder.open(repository.path) as folder:
-        found = {file: folder.read(file, _KEY_LIMIT) for file in _key_names(name)}
+        found = {file: folder.read(file, _KEY_LIMIT) for file in key_names(name)}
     return {file: data for file, data in found.items() if data is not None}
 
 
 def client_facts(
-    session: Session, place: tuple[str, str], endpoint: str, chosen: Lock | None, *, is_signed: bool, generation: str
+    session: Session,
+    place: tuple[str, str],
+    endpoint: str,
+    chosen: Lock | None,
+    *,
+    keys: Mapping[str, bytes],
+    generation: str,
 ) -> ClientFacts:
-    """Return what the clients' files of a repository say; `place` is its target and name, `chosen` what it holds."""
+    """Return what the clients' files of a repository say.
+
+    Args:
+        session: the run.
+        place: its target and name.
+        endpoint: the URL under which the home is served.
+        chosen: what it holds, None where nothing is published.
+        keys: our public keys by file; none where it is not signed.
+        generation: of Pigsty, whose form the nodes' files have; "" for the last one.
+    """
     target, name = place
     parts = session.parts(target, name)
     has_keys = chosen is not None and any(kind == PACKAGE_KEYS for kind, _ in chosen.extras)
@@ -64,7 +97,8 @@ def client_facts(
         url="/".join((_without_default_port(endpoint), *parts)),
         stated_url="/".join((endpoint.rstrip("/"), *parts)),
         folder=str(session.settings.home.absolute().joinpath(*parts)),
-        is_signed=is_signed,
+        is_signed=bool(keys),
+        public_key=keys.get(key_names(name)[0], b""),
         target=parse_target(target),
         package_keys=(_package_keys_name(name),) if has_keys else (),
         generation=generation or "v4",
@@ -73,27 +107,27 @@ def client_facts(
 
 def usage(session: Session, chosen: Lock) -> Mapping[str, str]:
     """Return what to type on a machine to use the repository of a lock, by what it is for."""
-    is_signed = bool(published_key(session.repository(chosen.target, chosen.name), chosen.name))
-    facts = _facts_of(session, chosen, is_signed=is_signed)
+    facts = _facts_of(session, chosen, published_key(session.repository(chosen.target, chosen.name), chosen.name))
     return FORMATS[parse_target(chosen.target).family].usage(facts)
 
 
 def key_files(session: Session, name: str) -> dict[str, bytes]:
-    """Return our public key as it is published: binary for gpgv and apt, armoured for people and rpm."""
+    """Return our public keys as they are published: binary for gpgv and apt, armoured for people and rpm."""
     key = session.settings.key
-    return dict(zip(_key_names(name), (key.public_binary(), key.public_armored()), strict=True)) if key else {}
+    return dict(zip(key_names(name), (key.public_binary(), key.public_armored()), strict=True)) if key else {}
 
 
-def _facts_of(session: Session, chosen: Lock, *, is_signed: bool) -> ClientFacts:
+def _facts_of(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> ClientFacts:
     place = (chosen.target, chosen.name)
-    return client_facts(session, place, chosen.endpoint, chosen, is_signed=is_signed, generation=chosen.generation)
+    return client_facts(session, place, chosen.endpoint, chosen, keys=keys, generation=chosen.generation)
 
 
 def _package_keys_name(name: str) -> str:
     return f"{name}-packages.asc"
 
 
-def _key_names(name: str) -> tuple[str, str]:
+def key_names(name: str) -> tuple[str, str]:
+    """Return the file names of the public key in a repository: binary, armoured."""
     return f"{name}.gpg", f"{name}.asc"
 
 
@@ -107,8 +141,7 @@ def _signer(session: Session, repository: Repository, chosen: Lock) -> Signer | 
     key = session.settings.key
     if key is None:
         return None
-    inline, detached = _existing_signatures(repository, chosen)
-    return lambda text: keep_or_sign(text, inline, detached, key)
+    return _Signer(key, *_existing_signatures(repository, chosen))
 
 
 def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | None, bytes | None]:

@@ -1,17 +1,20 @@
 """The store's garbage, the clients' files, and files that the operator asks for by name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from repobuild import lock
 from repobuild.durable import Folder
+from repobuild.errors import UsageError
 from repobuild.formats import FORMATS
+from repobuild.formats.protocol import ClientFacts
 from repobuild.model import LOCK_NAME, Lock, Target
 from repobuild.pipeline.locking import read_lock
-from repobuild.pipeline.making import client_facts, published_key
+from repobuild.pipeline.making import client_facts, key_files, key_names, published_key
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository
+from repobuild.signing import Keyring
 from repobuild.store import Store
 
 
@@ -21,6 +24,19 @@ class Collected:
 
     objects: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """The public key of a repository, for other machines."""
+
+    file: str
+    """Its name, below the web root of the repository."""
+    fingerprints: tuple[str, ...]
+    """Of one key, or of two while one takes over from the other."""
+    armored: str
+    usage: Mapping[str, str]
+    """What to type there, by what it is for."""
 
 
 def collect(session: Session, paths: Iterable[Path], *, dry_run: bool = False) -> Collected:
@@ -62,13 +78,26 @@ def client_files(session: Session, target: Target, name: str, endpoint: str, gen
         endpoint: the URL under which the home is served.
         generation: as of the job; what is published says it otherwise.
     """
-    repository = session.repository(target.name, name)
-    is_signed = session.settings.key is not None or bool(published_key(repository, name))
-    there = published(repository)
-    generation = generation if there is None else there.generation
-    place = (target.name, name)
-    facts = client_facts(session, place, endpoint, there, is_signed=is_signed, generation=generation)
+    facts = _facts(session, target, name, endpoint, generation)
     return {file: text.decode() for file, text in FORMATS[target.family].client_files(facts).items()}
+
+
+def client_key(session: Session, target: Target, name: str, endpoint: str) -> ClientKey:
+    """Return the public key that the clients of a target's repository need, and what to do with it there.
+
+    Raises:
+        UsageError: when the repository is not signed.
+    """
+    facts = _facts(session, target, name, endpoint, "")
+    if not facts.is_signed:
+        raise UsageError(f"the repository is not signed, its clients need no key: {facts.url}", "repobuild key new")
+    keyring = Keyring.from_bytes([(facts.url, facts.public_key)])
+    return ClientKey(
+        file=key_names(name)[1],
+        fingerprints=keyring.fingerprints,
+        armored=keyring.armored().decode(),
+        usage=FORMATS[target.family].node_usage(facts),
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,10 +106,12 @@ def write_text(path: Path, text: str) -> None:
         folder.write(path.name, text.encode())
 
 
-def write_secret(path: Path, data: bytes, *, is_for_group: bool = False) -> None:
-    """Write a file that only its owner, or its group too, may read."""
-    with Folder.open(path.absolute().parent, create=True) as folder:
-        folder.write(path.name, data, mode=0o640 if is_for_group else 0o600)
+def _facts(session: Session, target: Target, name: str, endpoint: str, generation: str) -> ClientFacts:
+    repository = session.repository(target.name, name)
+    there = published(repository)
+    keys = published_key(repository, name) or key_files(session, name)
+    generation = generation if there is None else there.generation
+    return client_facts(session, (target.name, name), endpoint, there, keys=keys, generation=generation)
 
 
 def published(repository: Repository) -> Lock | None:

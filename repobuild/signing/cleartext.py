@@ -7,9 +7,13 @@ RFC 9580, section 7.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pysequoia import ArmorKind, armor
+
 from repobuild.errors import VerificationError
+from repobuild.signing import packets
 
 MAX_BYTES = 32 << 20
 """Size of a root; the largest in the wild have half a megabyte."""
@@ -20,6 +24,8 @@ _BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _BEGIN_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 _HASH_HEADER = re.compile(rb"Hash: [A-Za-z0-9, -]{1,200}")
+_HASH_NAMES = {8: "SHA256", 9: "SHA384", 10: "SHA512"}
+"""OpenPGP's number of a hash -> its name in a `Hash:` header."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 
 
@@ -64,6 +70,25 @@ def split_cleartext(data: bytes, what: str) -> Cleartext:
 def canonical(text: bytes) -> bytes:
     """Return `text` as it is hashed, with plain line ends: blanks at line ends are not covered by a signature."""
     return b"".join(line.rstrip(b" \t\r") + b"\n" for line in text.split(b"\n"))
+
+
+def make_cleartext(text: bytes, signatures: Sequence[bytes]) -> bytes:
+    """Return the one signed block with these signature packets of version 4.
+
+    Args:
+        text: lines, each ended by a newline.
+        signatures: bare packets, in the order they are to have.
+
+    Raises:
+        VerificationError: when one of them is no signature of version 4 with SHA-2.
+    """
+    bodies = [packets.read_packets(each, b"", {packets.SIGNATURE}, "signature")[0].body for each in signatures]
+    names = sorted({_HASH_NAMES.get(body[3], "") if body[:1] == b"\4" else "" for body in bodies})
+    if not all(names):
+        raise VerificationError("a signature of another kind than version 4 with SHA-2")
+    lines = [b"- " + line if line.startswith(b"-") else line for line in text.split(b"\n")[:-1]]
+    head = [_BEGIN, f"Hash: {', '.join(names)}".encode(), b"", *lines]
+    return b"\n".join(head) + b"\n" + armor(b"".join(signatures), ArmorKind.Signature).encode()
 
 
 def _text_range(lines: list[bytes], what: str) -> tuple[int, int]:

@@ -1,16 +1,22 @@
-"""Our own signatures: RSA-4096, without expiry, readable by every gpgv and sqv in the field (design.md, rulings)."""
+"""What signs for us: one key, or for a period two, the older and the one that follows it.
 
+Of two keys each signs everything. A client that knows only one of them finds its signature and passes over the other
+(decision 0016 has who does how). Signatures are made once and kept while what they sign is unchanged (G6).
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from pysequoia import CipherSuite, PySigner, SignatureMode, Tsk, sign
-from pysequoia.packet import Packet, PacketPile, Tag
+from pysequoia import ArmorKind, Tsk, armor
 
 from repobuild.durable import disk_errors
 from repobuild.errors import RefusedError, UsageError, VerificationError
 from repobuild.signing import packets
-from repobuild.signing.cleartext import canonical
+from repobuild.signing.certificate import armored_secret, generate_rsa4096
+from repobuild.signing.cleartext import canonical, make_cleartext, split_cleartext
 from repobuild.signing.keyring import Keyring
+from repobuild.signing.secret import AgentSecret, FileSecret, Secret
 
 _MAX_KEY_BYTES = 1 << 20
 """Size of a secret key file."""
@@ -28,21 +34,28 @@ _NEW = "make a new one with `repobuild key new`, and give its public half to the
 _EXPORT = "give a file made by `repobuild key new` or `gpg --export-secret-keys`"
 
 
-class SigningKey:
-    """A secret key, unlocked. Nothing of it, nor its passphrase, shows in its text forms."""
+class _Part(NamedTuple):
+    """One of the keys, and the keyring that believes it alone."""
 
-    def __init__(self, key: Tsk, signer: PySigner) -> None:
-        self._cert = key.extract_certificate()
-        self._signer = signer
-        self.keyring = Keyring.from_bytes([("the signing key", bytes(self._cert))])
-        """Believes this key and no other."""
+    secret: Secret
+    ring: Keyring
+
+
+class SigningKey:
+    """Secret keys, unlocked, the older first. Nothing of them, nor a passphrase, shows in its text forms."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self.parts = tuple(_Part(each, Keyring.from_bytes([("the signing key", each.public)])) for each in secrets)
+        """One for each key, the older first."""
+        self.keyring = Keyring.from_bytes([("the signing key", each.public) for each in secrets])
+        """Believes these keys and no other."""
 
     def __repr__(self) -> str:
-        return f"SigningKey({self.fingerprint})"
+        return f"SigningKey({', '.join(self.fingerprints)})"
 
     @classmethod
     def load(cls, source: Path | bytes, passphrase: bytes | None = None) -> Self:
-        """Read one secret key, armoured or binary, from a file or from its bytes.
+        """Read one secret key, armoured or binary, from a file or from its bytes; a plain one needs no passphrase.
 
         Raises:
             DiskError: when the file cannot be read.
@@ -54,7 +67,7 @@ class SigningKey:
                 source = file.read(_MAX_KEY_BYTES + 1)
         key = _parse(source, name)
         try:
-            loaded = cls(key, key.signer(None if passphrase is None else passphrase.decode()))
+            loaded = cls([_unlocked(key, passphrase)])
             loaded.detach_sign(b"whether this key can sign\n")
         except (RuntimeError, UnicodeDecodeError) as error:
             # The cause stays out of the traceback: whatever the library says there may be about a secret.
@@ -66,41 +79,69 @@ class SigningKey:
             raise UsageError(f"the signing key is not fit to sign: {error.message}", error.hint) from error
         return loaded
 
+    @classmethod
+    def of_agent(cls, fingerprint: str) -> Self:
+        """Return a key that is in the user's GnuPG; whether it can sign shows when it has to.
+
+        Raises:
+            UsageError: when there is no gpg, or no such key in it.
+        """
+        return cls([AgentSecret(fingerprint)])
+
+    @classmethod
+    def join(cls, keys: Sequence["SigningKey"]) -> Self:
+        """Return the value that signs with all of `keys`, the older first; a key named twice signs once."""
+        parts = [part for key in keys for part in key.parts]
+        return cls(list({part.ring.fingerprints: part.secret for part in parts}.values()))
+
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of the primary key, upper-case hex."""
-        return self._cert.fingerprint.upper()
+        """Fingerprint of the primary key that stays: the newest. Upper-case hex."""
+        return self.fingerprints[-1]
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints of all primary keys, the older first, upper-case hex."""
+        return tuple(part.ring.fingerprints[0] for part in self.parts)
 
     def public_armored(self) -> bytes:
-        """Return the public key in armour, for `gpgkey=` and people."""
-        return str(self._cert).encode()
+        """Return the public keys in armour, a block each, for `gpgkey=` and people."""
+        return self.keyring.armored()
 
     def public_binary(self) -> bytes:
-        """Return the public key in binary, which gpgv and apt's `signed-by` read."""
-        return bytes(self._cert)
+        """Return the public keys in binary, which gpgv and apt's `signed-by` read."""
+        return self.keyring.binary()
 
     def clear_sign(self, text: bytes) -> bytes:
-        """Return `text` cleartext-signed (InRelease).
+        """Return `text` cleartext-signed (InRelease), with the signatures of all keys in its one block.
 
         Args:
             text: lines, each ended by a newline, without blanks at line ends: what a reader gets back, byte for byte.
         """
-        if canonical(text.removesuffix(b"\n")) != text:
-            raise ValueError("text to sign is not canonical")
-        # The last line end belongs to the signature's delimiter (RFC 9580, section 7.1).
-        signed = sign(self._signer, text[:-1], mode=SignatureMode.CLEAR)
-        self.keyring.verify_inline(signed, "our own InRelease")
-        return signed
+        return keep_or_sign_inline(text, None, self)
 
-    def detach_sign(self, data: bytes) -> bytes:
-        """Return an armoured detached signature of `data` (Release.gpg, repomd.xml.asc)."""
-        signature = sign(self._signer, data, mode=SignatureMode.DETACHED)
-        self.keyring.verify_detached(data, signature, "our own signature")
-        return signature
+    def detach_sign(self, data: bytes, *, one_block: bool = True) -> bytes:
+        """Return the armoured detached signatures of `data` (Release.gpg, SHA256SUMS.asc, repomd.xml.asc).
+
+        Args:
+            data: what is signed.
+            one_block: all signatures in one block of armour, where sqv looks for them; else a block each, the older
+                key's first: the rpm library refuses a block of two, and reads the first of several.
+        """
+        return keep_or_sign_detached(data, None, self, one_block=one_block)
+
+    def signatures(
+        self, existing: Sequence[bytes], sign: Callable[[Secret], bytes], holds: Callable[[Keyring, bytes], bool]
+    ) -> list[bytes]:
+        """Return one signature packet of each key: the existing one that holds, else a new one."""
+        return [
+            next((packet for packet in existing if holds(part.ring, packet)), None) or sign(part.secret)
+            for part in self.parts
+        ]
 
 
 def generate(user_id: str) -> bytes:
-    """Return a new armoured secret key: RSA-4096, no expiry, a primary key that certifies and a subkey that signs.
+    """Return a new armoured secret key: RSA-4096, no expiry, one primary key that certifies and signs.
 
     Takes some seconds. The key has no passphrase: keep the file at mode 0600.
 
@@ -109,55 +150,96 @@ def generate(user_id: str) -> bytes:
     """
     if not user_id.strip() or len(user_id) > _MAX_USER_ID or not user_id.isprintable():
         raise UsageError(f"not a name for a key: {user_id[:80]!r}", 'give one like "Repository <admin@example.org>"')
-    key = Tsk.generate(user_id, cipher_suite=CipherSuite.RSA4k, validity_seconds=None)
-    return str(Tsk.from_packets(_without_encryption(bytes(key)))).encode()
+    return armored_secret(generate_rsa4096(user_id))
 
 
-def _without_encryption(key: bytes) -> list[Packet]:
-    """Return the packets of a key but for its subkeys that do not sign, which stand in no fixed order."""
-    groups: list[list[Packet]] = [[]]
-    for packet in PacketPile.from_bytes(key):
-        if packet.tag == Tag.SecretSubkey:
-            groups.append([])
-        groups[-1].append(packet)
-    primary, *subkeys = groups
-    signing = [group for group in subkeys if any(each.key_flags and each.key_flags.signing for each in group)]
-    return [packet for group in (primary, *signing) for packet in group]
-
-
-def keep_or_sign(
-    release: bytes, inrelease: bytes | None, detached: bytes | None, key: SigningKey
-) -> tuple[bytes, bytes]:
-    """Return (InRelease, Release.gpg) for `release`: each existing one while it holds, else a new one (G6).
+def keep_or_sign_inline(text: bytes, existing: bytes | None, key: SigningKey) -> bytes:
+    """Return `text` cleartext-signed: the existing document while every key's signature in it holds (G6).
 
     Args:
-        release: the content of Release, as for `SigningKey.clear_sign`.
-        inrelease: the published InRelease, None when there is none.
-        detached: the published Release.gpg, None when there is none.
-        key: the only signer that is believed.
+        text: as for `SigningKey.clear_sign`.
+        existing: the published document, None when there is none.
+        key: the only signers that are believed.
     """
-    if inrelease is None or not _signs(release, inrelease, key):
-        inrelease = key.clear_sign(release)
-    return inrelease, keep_or_sign_detached(release, detached, key)
+    if canonical(text.removesuffix(b"\n")) != text:
+        raise ValueError("text to sign is not canonical")
 
-
-def keep_or_sign_detached(data: bytes, existing: bytes | None, key: SigningKey) -> bytes:
-    """Return the existing detached signature of `data` while it holds, else a new one (G6)."""
-    if existing is not None:
+    def holds(ring: Keyring, packet: bytes) -> bool:
         try:
-            key.keyring.verify_detached(data, existing, "the published signature")
+            return ring.verify_inline(make_cleartext(text, [packet]), "the published document").content == text
         except VerificationError:
-            pass
-        else:
-            return existing
-    return key.detach_sign(data)
+            return False
+
+    found = _inline_packets(text, existing)
+    wanted = key.signatures(found, lambda secret: secret.sign_text(text), holds)
+    if existing is not None and found == wanted:
+        return existing
+    signed = make_cleartext(text, wanted)
+    _prove(key, lambda ring: ring.verify_inline(signed, "our own signature"))
+    return signed
 
 
-def _signs(release: bytes, inrelease: bytes, key: SigningKey) -> bool:
+def keep_or_sign_detached(data: bytes, existing: bytes | None, key: SigningKey, *, one_block: bool = True) -> bytes:
+    """Return the detached signatures of `data`: the existing file while every key's signature in it holds (G6).
+
+    Args:
+        data: what is signed.
+        existing: the published file, None when there is none.
+        key: the only signers that are believed.
+        one_block: as for `SigningKey.detach_sign`.
+    """
+
+    def holds(ring: Keyring, packet: bytes) -> bool:
+        try:
+            ring.verify_detached(data, packet, "the published signature")
+        except VerificationError:
+            return False
+        return True
+
+    found = _packets(existing)
+    wanted = key.signatures(found, lambda secret: secret.sign_bytes(data), holds)
+    blocks = [b"".join(wanted)] if one_block else wanted
+    if existing is not None and found == wanted and existing.count(b"-----BEGIN") == len(blocks):
+        return existing
+    signed = "".join(armor(block, ArmorKind.Signature) for block in blocks).encode()
+    _prove(key, lambda ring: ring.verify_detached(data, signed, "our own signature"))
+    return signed
+
+
+def _prove(key: SigningKey, verify: Callable[[Keyring], object]) -> None:
+    """Have each key's own ring verify what was signed: nothing that a client would refuse is published."""
+    for part in key.parts:
+        verify(part.ring)
+
+
+def _inline_packets(text: bytes, existing: bytes | None) -> list[bytes]:
+    """Return the signature packets of a cleartext-signed document of exactly `text`, else none."""
+    if existing is None:
+        return []
     try:
-        return key.keyring.verify_inline(inrelease, "the published InRelease").content == release
+        document = split_cleartext(existing, "the published document")
     except VerificationError:
-        return False
+        return []
+    return _packets(document.signature) if document.content == text else []
+
+
+def _packets(signatures: bytes | None) -> list[bytes]:
+    if not signatures:
+        return []
+    try:
+        found = packets.read_packets(signatures, b"SIGNATURE", {packets.SIGNATURE}, "the published signature")
+    except VerificationError:
+        return []
+    return [each.raw for each in found]
+
+
+def _unlocked(key: Tsk, passphrase: bytes | None) -> FileSecret:
+    try:
+        return FileSecret(key, key.signer())
+    except RuntimeError:
+        if passphrase is None:
+            raise
+        return FileSecret(key, key.signer(passphrase.decode()))
 
 
 def _parse(data: bytes, name: str) -> Tsk:

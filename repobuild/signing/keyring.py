@@ -18,9 +18,10 @@ from pysequoia import ArmorKind, Cert, Sig, armor, verify
 from pysequoia.packet import HashAlgorithm, Packet, PacketPile, SignatureType, Tag
 
 from repobuild.durable import disk_errors
-from repobuild.errors import UsageError, VerificationError
+from repobuild.errors import VerificationError
 from repobuild.signing import packets, version3
 from repobuild.signing.cleartext import MAX_BYTES, canonical, split_cleartext
+from repobuild.signing.fingerprint import check_fingerprint
 
 MAX_PACKAGE_BYTES = 256 << 20
 """Size of a package that is signed as a whole, which is held in memory; since EL 8 a signed header binds the rest."""
@@ -150,7 +151,7 @@ class Keyring:
     @classmethod
     def from_bytes(cls, sources: Sequence[tuple[str, bytes]], fingerprints: Sequence[str] = ()) -> Self:
         """Read keys from (name for messages, content) pairs, as `from_files` does."""
-        wanted = {_check_fingerprint(each) for each in fingerprints}
+        wanted = {check_fingerprint(each) for each in fingerprints}
         found = [key for name, data in sources for key in _read_keys(data, name)]
         believed = [key for key in found if not wanted or key.fingerprint in wanted]
         if not believed:
@@ -166,6 +167,10 @@ class Keyring:
     def armored(self) -> bytes:
         """Return the keys in armour, one block after the other, as rpm takes them."""
         return "".join(f"{each.cert}\n" for each in self._keys).encode()
+
+    def binary(self) -> bytes:
+        """Return the keys in binary, one after the other, as gpgv and sqv take them."""
+        return b"".join(bytes(each.cert) for each in self._keys)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -380,12 +385,6 @@ def _read_keys(data: bytes, name: str) -> list[_Key]:
 
 def _read_key(data: bytes) -> _Key:
     cert = Cert.from_bytes(data)
+    bytes(cert)  # some damaged keys are read and cannot be written again: then the library says so here
     names = [(packet.fingerprint or "").upper() for packet in PacketPile.from_bytes(data) if packet.tag in _KEY_TAGS]
     return _Key(cert, cert.fingerprint.upper(), tuple(names))
-
-
-def _check_fingerprint(text: str) -> str:
-    fingerprint = "".join(text.split()).upper()
-    if len(fingerprint) not in {40, 64} or not set(fingerprint) <= set("0123456789ABCDEF"):
-        raise UsageError(f"not an OpenPGP fingerprint: {text[:80]!r}", "give all 40 hex digits; a key id is no proof")
-    return fingerprint

@@ -64,6 +64,28 @@ def read_packets(data: bytes, label: bytes, allowed: Collection[int], what: str)
     return packets
 
 
+def frame(tag: int, body: bytes) -> bytes:
+    """Return a packet: header of the current form, length in four octets, body."""
+    return bytes([0xC0 | tag, 0xFF]) + len(body).to_bytes(4) + body
+
+
+def subpacket_length(data: bytes, position: int) -> tuple[int, int]:
+    """Return the length of the subpacket at `position`, its type included, and how many octets say so.
+
+    Raises:
+        VerificationError: when it is empty or does not end within `data`.
+    """
+    octets = data[position : position + 5].ljust(5, b"\0")
+    length, width = octets[0], 1
+    if octets[0] == 255:
+        length, width = int.from_bytes(octets[1:5]), 5
+    elif octets[0] >= 192:
+        length, width = ((octets[0] - 192) << 8) + octets[1] + 192, 2
+    if not 0 < length <= len(data) - position - width:
+        raise VerificationError(f"an OpenPGP signature with a broken subpacket at byte {position}")
+    return length, width
+
+
 def _read_header(data: bytes, position: int, what: str) -> tuple[int, int, int]:
     """Return tag, body length and header length of the packet at `position`; indefinite lengths are refused."""
     first = data[position]

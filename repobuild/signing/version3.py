@@ -25,6 +25,8 @@ _HASHES = {
     10: ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
 }
 """OpenPGP's number -> name and DER prefix of the hashes that are taken (RFC 8017, section 9.2)."""
+SHA512 = 10
+"""OpenPGP's number of it."""
 BINARY = 0
 """The type of a signature over bytes, in this version and the later ones (RFC 9580, section 5.2.1)."""
 _MIN_BITS = 2_048
@@ -51,26 +53,37 @@ def holds(signature: bytes, data: bytes, key: bytes, fingerprint: str) -> bool:
     created, issuer, algorithm = int.from_bytes(body[3:7]), body[7:15].hex().upper(), body[15]
     if created < rsa.created or not fingerprint.endswith(issuer) or algorithm not in _RSA or body[16] not in _HASHES:
         return False
-    value, rest = _read_integer(body[19:])
+    value, rest = read_integer(body[19:])
     if rest or value is None or not 1 < value < rsa.modulus:
         return False
-    name, prefix = _HASHES[body[16]]
-    digest = hashlib.new(name, data)
+    digest = hashlib.new(_HASHES[body[16]][0], data)
     digest.update(body[2:7])
     if digest.digest()[:2] != body[17:19]:
         return False
     length = (rsa.modulus.bit_length() + 7) // 8
-    tail = b"\0" + prefix + digest.digest()
-    expected = b"\0\1" + b"\xff" * (length - 2 - len(tail)) + tail
-    return pow(value, rsa.exponent, rsa.modulus).to_bytes(length) == expected
+    return pow(value, rsa.exponent, rsa.modulus).to_bytes(length) == block(body[16], digest.digest(), length)
+
+
+def block(algorithm: int, digest: bytes, length: int) -> bytes:
+    """Return the block of `length` bytes that an RSA signature of this digest opens to, all of it fixed."""
+    tail = b"\0" + _HASHES[algorithm][1] + digest
+    return b"\0\1" + b"\xff" * (length - 2 - len(tail)) + tail
+
+
+def read_integer(data: bytes) -> tuple[int | None, bytes]:
+    """Return the multiprecision integer at the start, None when it is cut short, and what follows it."""
+    length = (int.from_bytes(data[:2]) + 7) // 8
+    if len(data) < 2 or len(data) < 2 + length:
+        return None, b""
+    return int.from_bytes(data[2 : 2 + length]), data[2 + length :]
 
 
 def _read_key(body: bytes) -> _RsaKey | None:
     """Return an RSA key of version 4 and of sane size, None for any other."""
     if len(body) < 6 or body[0] != 4 or body[5] not in _RSA:
         return None
-    modulus, rest = _read_integer(body[6:])
-    exponent, rest = _read_integer(rest)
+    modulus, rest = read_integer(body[6:])
+    exponent, rest = read_integer(rest)
     if rest or modulus is None or exponent is None:
         return None
     if not _MIN_BITS <= modulus.bit_length() <= _MAX_BITS or not modulus % 2:
@@ -78,14 +91,6 @@ def _read_key(body: bytes) -> _RsaKey | None:
     if not exponent % 2 or not 1 < exponent.bit_length() <= _MAX_EXPONENT_BITS:
         return None
     return _RsaKey(int.from_bytes(body[1:5]), modulus, exponent)
-
-
-def _read_integer(data: bytes) -> tuple[int | None, bytes]:
-    """Return the multiprecision integer at the start, None when it is cut short, and what follows it."""
-    length = (int.from_bytes(data[:2]) + 7) // 8
-    if len(data) < 2 or len(data) < 2 + length:
-        return None, b""
-    return int.from_bytes(data[2 : 2 + length]), data[2 + length :]
 
 
 def _body(packet: bytes, tag: int) -> bytes:

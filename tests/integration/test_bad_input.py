@@ -218,7 +218,7 @@ def test_a_killed_run_leaves_old_or_new_and_a_plain_rerun_heals(
     words = {
         "sync": ("sync", "d12.x86_64", "--update"),
         "bundle": ("bundle", "d12.x86_64", "--offline", "--out", str(out)),
-        "install": ("install", str(out / "pigsty-pkg-v1.0.0.d12.x86_64.tgz")),
+        "install": ("install", str(out / "pigsty-pkg-v1.0.0.d12.x86_64.tgz"), "--allow-unsigned"),
     }
     if stage == "install":
         assert site.run(*words["bundle"]).returncode == 0

@@ -7,15 +7,14 @@ downloaded; the other five targets are resolved, and apt judges their indexes.
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from apt import IsolatedApt
+from built import Built
 
-from repobuild import host, lock, manifest
+from repobuild import lock, manifest
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import RepositoryFacts
 from repobuild.model import Lock
@@ -27,58 +26,10 @@ OTHERS = ("d11.x86_64", "d11.aarch64", "d12.aarch64", "d13.x86_64", "d13.aarch64
 NO_SERVICES = "#!/bin/sh\nexit 101\n"
 
 
-@dataclass(frozen=True)
-class Built:
-    """What the session built once."""
-
-    home: Path
-    lock: Lock
-    wants: list[str]
-    run: Callable[..., subprocess.CompletedProcess[str]]
-
-    @property
-    def repository(self) -> Path:
-        return self.home / "pigsty"
-
-    @property
-    def key(self) -> Path:
-        return self.home / "pigsty.gpg"
-
-
-@pytest.fixture(scope="session")
-def repobuild(places: Mapping[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "repobuild", *words]
-        result = subprocess.run(command, env=dict(places), capture_output=True, text=True, timeout=600, check=False)
-        assert result.returncode == code, result.stdout + result.stderr
-        return result
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def built(
-    repobuild: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Built:
-    if not host.apt_mirrors():
-        pytest.skip("this machine's apt names no archive")
-    home = tmp_path_factory.mktemp("home")
-    locks = tmp_path_factory.mktemp("locks")
-    repobuild("key", "new", "--name", "test")
-    own = host.host_target()
-    at_root = ["--home", str(home)]
-    repobuild("sync", "d12.x86_64", *at_root, "--lock", str(locks / "d12.lock"))
-    if own is None or own.name != "d12.x86_64":  # places: only the host's own target lies directly below the home
-        home = home / "d12.x86_64"
-    text = (home / "pigsty" / "repobuild.lock").read_bytes()
-    chosen = lock.read(text, "test")
-    return Built(home, chosen, [each.package.name for each in chosen.choices if each.why == "want"], repobuild)
-
-
 def test_an_unchanged_sync_touches_neither_network_nor_repository(built: Built) -> None:
     before = {path: path.stat().st_mtime_ns for path in built.repository.rglob("*")}
 
-    result = built.run("sync", "d12.x86_64", "--home", str(_home_of(built)), "--json", "--offline")
+    result = built.run("sync", "d12.x86_64", "--home", str(built.web_root), "--json", "--offline")
 
     [outcome] = json.loads(result.stdout)["targets"]
     assert not outcome["is_changed"]
@@ -134,7 +85,7 @@ def test_apt_of_another_target_takes_all_wants(built: Built, tmp_path: Path, nam
 def test_a_bare_machine_without_network_installs_every_want_from_the_bundle(
     built: Built, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
-    built.run("bundle", "--offline", "d12.x86_64", "--home", str(_home_of(built)), "--out", str(tmp_path))
+    built.run("bundle", "--offline", "d12.x86_64", "--home", str(built.web_root), "--out", str(tmp_path))
     [bundle] = tmp_path.glob("*.tgz")
     www = tmp_path / "www"
     built.run("install", str(bundle), "--home", str(www))
@@ -193,10 +144,6 @@ def _without_network(*words: str, mounts: bool = False) -> str:
 def _base(chosen: Lock) -> Sequence[str]:
     """Return what is there because every system needs it."""
     return [each.package.name for each in chosen.choices if each.why == "base"]
-
-
-def _home_of(built: Built) -> Path:
-    return built.home.parent if built.home.name == "d12.x86_64" else built.home
 
 
 def test_the_shipped_manifest_serves_the_six_debian_targets() -> None:

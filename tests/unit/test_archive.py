@@ -11,13 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from repobuild.archive import contents as room
-from repobuild.archive.contents import Contents, encode_contents, in_member_order, make_contents, parse_contents
+from repobuild.archive import text as room
+from repobuild.archive.contents import Contents, Older, PartKind, in_member_order, make_contents
 from repobuild.archive.direct import DirectWriter
-from repobuild.archive.stored import StoredGzip, stored_size
+from repobuild.archive.packing import Packing, StoredGzip, stored_size
 from repobuild.archive.tar import RECORD, describe, ending, file_header, first_header, folder_header, padding
-from repobuild.archive.unpacked import GzipStream
+from repobuild.archive.text import encode_contents, parse_contents
+from repobuild.archive.unpacked import GzipStream, ZstdStream, open_stream
 from repobuild.errors import HostileInputError, RefusedError, UsageError, VerificationError
 from repobuild.model import Kind, TreeFile
 from repobuild.record import format_marker, sha256_of
@@ -280,6 +284,136 @@ def test_what_is_no_gzip_is_refused(tmp_path, data):
         _stream(tmp_path, data).read(1)
 
 
+@pytest.mark.parametrize("extra", [b"\x01", bytes(100) + b"\x01"])
+def test_what_follows_a_member_that_ends_where_a_read_ends_is_seen(tmp_path, extra):
+    spare = len(gzip.compress(os.urandom(1 << 20), 0)) - (1 << 20)
+    member = gzip.compress(os.urandom((1 << 20) - spare), 0)
+    assert len(member) == 1 << 20
+    stream = _stream(tmp_path, member + extra)
+    stream.exactly((1 << 20) - spare)
+
+    with pytest.raises(HostileInputError, match="something follows"):
+        stream.finish()
+
+
+# --- the three packings ----------------------------------------------------------------------------------------------
+
+
+def _pack(tmp_path: Path, packing: Packing, content: bytes) -> bytes:
+    target = tmp_path / "packed"
+    fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        with packing.open(fd, len(content)) as packer:
+            packer.write(content)
+            packed = packer.finish()
+    finally:
+        os.close(fd)
+    data = target.read_bytes()
+    assert (packed.size, packed.sha256) == (len(data), sha256_of(data))
+    return data
+
+
+def _open(tmp_path: Path, data: bytes):
+    (tmp_path / "in").write_bytes(data)
+    return open_stream(os.open(tmp_path / "in", os.O_RDONLY), "in", ignore)
+
+
+CONTENT = {
+    "nothing": b"",
+    "text": b"Package: x\n" * 300_000,
+    "noise": os.urandom(9_000_001),
+    "zeros": bytes(20_000_000),
+    "a record": b"x" * 512,
+}
+
+
+@pytest.mark.parametrize("packing", Packing)
+@pytest.mark.parametrize("what", CONTENT)
+def test_what_was_packed_is_told_apart_and_read_again(tmp_path, packing, what):
+    content = CONTENT[what]
+    data = _pack(tmp_path, packing, content)
+    stream = _open(tmp_path, data)
+
+    assert stream.exactly(len(content)) == content
+    assert stream.finish() == (sha256_of(data), sha256_of(data))
+    assert len(data) <= packing.size(len(content))
+    assert packing is Packing.ZSTD or len(data) == packing.size(len(content))
+
+
+@pytest.mark.parametrize("packing", Packing)
+def test_trailing_zeros_of_any_packing_are_let_through_and_told_apart(tmp_path, packing):
+    data = _pack(tmp_path, packing, b"abc" * 1000)
+    stream = _open(tmp_path, data + bytes(2_000_000))
+    stream.exactly(3000)
+
+    assert stream.finish() == (sha256_of(data), sha256_of(data + bytes(2_000_000)))
+
+
+@pytest.mark.parametrize("packing", Packing)
+@pytest.mark.parametrize("tail", ["1", "the same again"])
+def test_anything_else_after_any_packing_is_refused(tmp_path, packing, tail):
+    data = _pack(tmp_path, packing, b"abc" * 1000)
+    stream = _open(tmp_path, data + (b"\x01" if tail == "1" else data))
+    stream.exactly(3000)
+
+    with pytest.raises(HostileInputError):
+        stream.finish()
+
+
+def test_a_zstd_frame_says_its_size_and_has_a_checksum(tmp_path):
+    data = _pack(tmp_path, Packing.ZSTD, CONTENT["text"])
+    facts = zstandard.get_frame_parameters(data)
+
+    assert (facts.content_size, facts.has_checksum, facts.dict_id) == (len(CONTENT["text"]), True, 0)
+    assert facts.window_size <= 8 << 20
+    assert zstandard.ZstdDecompressor().decompress(data) == CONTENT["text"]
+
+
+def test_a_zstd_bomb_costs_no_more_than_what_is_asked_of_it(tmp_path):
+    data = zstandard.ZstdCompressor(level=19).compress(bytes(1 << 30))
+    assert len(data) < 200_000
+    stream = _open(tmp_path, data)
+
+    assert isinstance(stream, ZstdStream)
+    assert len(stream.read(1 << 30)) <= 128 << 10
+    assert stream._taken < len(data)
+
+
+HOSTILE_FRAMES = {
+    "a window of 16 MiB": b"\x28\xb5\x2f\xfd\x00\x70" + b"\x01\x00\x00",
+    "a dictionary": b"\x28\xb5\x2f\xfd\x01\x00\x07" + b"\x01\x00\x00",
+    "a block larger than blocks are": b"\x28\xb5\x2f\xfd\x00\x58"
+    + (1 | 200_000 << 3).to_bytes(3, "little")
+    + bytes(200_000),
+    "a run longer than blocks are": b"\x28\xb5\x2f\xfd\x00\x58"
+    + (1 | 1 << 1 | 200_000 << 3).to_bytes(3, "little")
+    + b"x",
+    "a block of a reserved type": b"\x28\xb5\x2f\xfd\x00\x58" + (1 | 3 << 1 | 5 << 3).to_bytes(3, "little") + b"12345",
+    "a reserved bit": b"\x28\xb5\x2f\xfd\x08\x58" + b"\x01\x00\x00",
+    "cut in the header": b"\x28\xb5\x2f\xfd",
+    "cut in a block": b"\x28\xb5\x2f\xfd\x00\x58" + (1 | 100 << 3).to_bytes(3, "little") + b"x",
+    "no last block": b"\x28\xb5\x2f\xfd\x00\x58" + (1 << 3).to_bytes(3, "little") + b"x",
+    "a wrong checksum": zstandard.ZstdCompressor(write_checksum=True).compress(b"abc")[:-1] + b"\0",
+    "a checksum cut off": zstandard.ZstdCompressor(write_checksum=True).compress(b"abc")[:-2],
+    "a skippable frame first": b"\x50\x2a\x4d\x18\x01\0\0\0x",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_FRAMES)
+def test_a_hostile_zstd_frame_is_refused(tmp_path, case):
+    (tmp_path / "in").write_bytes(HOSTILE_FRAMES[case])
+    stream = ZstdStream(os.open(tmp_path / "in", os.O_RDONLY), "in", ignore)
+
+    with pytest.raises(RefusedError):
+        _read_all(stream)
+
+
+def _read_all(stream) -> None:
+    while stream.read(1 << 20):
+        pass
+    stream.finish()
+
+
 # --- contents --------------------------------------------------------------------------------------------------------
 
 
@@ -423,7 +557,8 @@ REFUSED_TEXTS = {
     "nested deeply": b'{"files":[\n' + b"[" * 4000 + b"\n",
     "a line too long": TEXT.replace(b"a.deb", b"a" * 5000),
     "lines without end": b'{"files":[\n' + b"\n" * 100_000,
-    "another format": TEXT.replace(b'"format":1', b'"format":2'),
+    "another format": TEXT.replace(b'"format":1', b'"format":3'),
+    "the next format": TEXT.replace(b'"format":1', b'"format":2'),
     "no format": TEXT.replace(b'"format":1,', b""),
     "a comma too many": TEXT.replace(b"}\n],", b"},\n],"),
     "a comma too few": TEXT.replace(b"},\n{", b"}\n{", 1),
@@ -449,7 +584,178 @@ def test_contents_in_any_other_form_are_refused(case):
 
 
 def test_more_files_than_a_bundle_may_have_are_refused(monkeypatch):
-    monkeypatch.setattr(room, "_FILES_LIMIT", len(GOOD.files) - 1)
+    monkeypatch.setattr(room, "FILES_LIMIT", len(GOOD.files) - 1)
 
     with pytest.raises(HostileInputError):
         parse_contents(TEXT)
+
+
+# --- contents of format 2 --------------------------------------------------------------------------------------------
+
+SCRIPT = sha256_of(b"#!/bin/sh\n")
+OTHER = sha256_of(b"other")
+TREE = _contents(
+    _file("a.deb", upstream="node", verify="root"),
+    _file("b.deb", sha256=OTHER),
+    _file("c.deb"),
+    _file("Packages", Kind.INDEX),
+    _file("InRelease", Kind.POINTER),
+    installer=SCRIPT,
+)
+"""Packages, lock, a.deb, b.deb, c.deb, InRelease, marker."""
+VOLUMES = tuple(
+    replace(TREE, kind=PartKind.VOLUME, part=part, parts=3, carriers=(1, 1, 1, 3, 2, 1, 0)) for part in (1, 2, 3)
+)
+DELTA = replace(TREE, kind=PartKind.DELTA, carriers=(1, 1, 0, 1, 0, 1, 0), older=Older("e" * 64, 4))
+BLIND_DELTA = replace(DELTA, older=Older("", 0))
+
+
+@pytest.mark.parametrize("contents", [TREE, *VOLUMES, DELTA, BLIND_DELTA], ids=range(6))
+def test_contents_of_every_kind_survive_their_text(contents):
+    assert make_contents(contents) == contents
+    assert parse_contents(encode_contents(contents)) == contents
+
+
+def test_every_file_says_in_which_part_it_is():
+    lines = [json.loads(line.strip(b",\n")) for line in encode_contents(VOLUMES[1]).splitlines()[1:-1]]
+    tail = json.loads(b"{" + encode_contents(DELTA).splitlines()[-1][2:])
+
+    assert [line["in"] for line in lines] == [1, 1, 1, 3, 2, 1, 0]
+    assert [file.path for file in VOLUMES[1].carried] == ["c.deb"]
+    assert [file.path for file in DELTA.carried] == ["Packages", "repobuild.lock", "b.deb", "InRelease"]
+    assert [file.path for file in DELTA.carried_by(0)] == ["a.deb", "c.deb", "repo_complete"]
+    assert (TREE.carried, TREE.carried_by(0)) == (TREE.files, ())
+    assert tail == {
+        "format": 2, "installer": SCRIPT, "kind": "delta", "lock": sha256_of(b"abc"), "name": "pigsty",
+        "older": {"lock": "e" * 64, "sequence": 4}, "part": 1, "parts": 1, "sequence": 5, "target": "d12.x86_64",
+        "version": "v1",
+    }  # fmt: skip
+
+
+def test_volumes_of_one_bundle_differ_in_their_number_alone():
+    assert len({replace(volume, part=1) for volume in VOLUMES}) == 1
+
+
+REFUSED_PARTS = {
+    "a volume of format 1": replace(VOLUMES[0], installer=""),
+    "a delta of format 1": replace(DELTA, installer=""),
+    "an installer that is no digest": replace(TREE, installer="x"),
+    "part 0": replace(VOLUMES[0], part=0),
+    "part 4 of 3": replace(VOLUMES[0], part=4),
+    "too many parts": replace(VOLUMES[0], parts=1000),
+    "a whole bundle of two parts": replace(TREE, parts=2),
+    "a second whole bundle": replace(TREE, part=2, parts=2),
+    "a whole bundle that carries some": replace(TREE, carriers=(1, 1, 1, 0, 1, 1, 1)),
+    "a whole bundle that says so twice": replace(TREE, carriers=(1,) * 7),
+    "a whole bundle with an older one": replace(TREE, older=Older("e" * 64, 4)),
+    "a volume with an older one": replace(VOLUMES[0], older=Older("e" * 64, 4)),
+    "a delta without": replace(DELTA, older=None),
+    "a delta of two parts": replace(DELTA, parts=2),
+    "a delta of no lock": replace(DELTA, older=Older("x", 4)),
+    "a delta from beyond all time": replace(DELTA, older=Older("e" * 64, 1 << 33)),
+    "a file of no part": replace(VOLUMES[0], carriers=(1, 1, 1, 0, 2, 3, 0)),
+    "a file of a part that is not": replace(VOLUMES[0], carriers=(1, 1, 4, 3, 2, 1, 0)),
+    "a part that carries nothing": replace(VOLUMES[0], carriers=(1, 1, 1, 3, 3, 1, 0)),
+    "an index in another part": replace(VOLUMES[0], carriers=(2, 1, 1, 3, 2, 1, 0)),
+    "a lock in another part": replace(VOLUMES[0], carriers=(1, 2, 1, 3, 2, 1, 0)),
+    "a pointer in another part": replace(VOLUMES[0], carriers=(1, 1, 1, 3, 2, 2, 0)),
+    "a volume with the marker": replace(VOLUMES[0], carriers=(1, 1, 1, 3, 2, 1, 3)),
+    "a delta with the marker": replace(DELTA, carriers=(1, 1, 0, 1, 0, 1, 1)),
+    "a delta without an index": replace(DELTA, carriers=(0, 1, 0, 1, 0, 1, 0)),
+    "a delta without the lock": replace(DELTA, carriers=(1, 0, 0, 1, 0, 1, 0)),
+    "a delta with a second part": replace(DELTA, carriers=(1, 1, 0, 2, 0, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_PARTS)
+def test_parts_that_make_no_bundle_are_refused(case):
+    with pytest.raises(RefusedError):
+        make_contents(REFUSED_PARTS[case])
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSED_PARTS if "twice" not in case and "format 1" not in case])
+def test_parts_that_make_no_bundle_are_refused_as_text(case):
+    with pytest.raises(RefusedError):
+        parse_contents(encode_contents(REFUSED_PARTS[case]))
+
+
+NEW = encode_contents(DELTA)
+REFUSED_NEW_TEXTS = {
+    "another format": NEW.replace(b'"format":2', b'"format":3'),
+    "format 1": NEW.replace(b'"format":2', b'"format":1'),
+    "a format of words": NEW.replace(b'"format":2', b'"format":[2]'),
+    "a format with a point": NEW.replace(b'"format":2', b'"format":2.0'),
+    "no installer": NEW.replace(b'"installer":"' + SCRIPT.encode(), b'"installer":"'),
+    "an unknown kind": NEW.replace(b'"kind":"delta"', b'"kind":"patch"'),
+    "a kind in capitals": NEW.replace(b'"kind":"delta"', b'"kind":"DELTA"'),
+    "a list for a kind": NEW.replace(b'"kind":"delta"', b'"kind":["delta"]'),
+    "older as text": NEW.replace(b'"older":{', b'"older":"{').replace(b',"part"', b'","part"'),
+    "older with more": NEW.replace(b'"sequence":4}', b'"sequence":4,"x":1}'),
+    "older as a list": NEW.replace(b'"older":{"lock":"' + b"e" * 64 + b'","sequence":4}', b'"older":[]'),
+    "older as an empty object": NEW.replace(b'"older":{"lock":"' + b"e" * 64 + b'","sequence":4}', b'"older":{}'),
+    "part as text": NEW.replace(b'"part":1', b'"part":"1"'),
+    "part as a truth": NEW.replace(b'"part":1', b'"part":true'),
+    "a file without a part": NEW.replace(b'{"in":1,', b"{", 1),
+    "no file with a part": NEW.replace(b'{"in":1,', b"{").replace(b'{"in":0,', b"{"),
+    "a negative part": NEW.replace(b'{"in":1,', b'{"in":-1,', 1),
+    "a part with a point": NEW.replace(b'{"in":1,', b'{"in":1.0,', 1),
+    "null for a part": NEW.replace(b'{"in":1,', b'{"in":null,', 1),
+    "parts in format 1": TEXT.replace(b'{"kind"', b'{"in":1,"kind"'),
+    "a kind in format 1": TEXT.replace(b'"format":1,', b'"format":1,"kind":"whole",'),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_NEW_TEXTS)
+def test_contents_of_format_2_in_any_other_form_are_refused(case):
+    assert REFUSED_NEW_TEXTS[case] not in {NEW, TEXT}
+
+    with pytest.raises(RefusedError) as refused:
+        parse_contents(REFUSED_NEW_TEXTS[case])
+
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
+@given(data=st.data(), text=st.sampled_from([TEXT, encode_contents(TREE), encode_contents(VOLUMES[2]), NEW]))
+@settings(max_examples=300, deadline=None)
+def test_text_that_was_tampered_with_is_refused_or_says_something_else_that_is_sound(data, text):
+    at = data.draw(st.integers(0, len(text) - 1))
+    cut = data.draw(st.integers(0, 8))
+    put = data.draw(st.binary(max_size=8))
+    tampered = text[:at] + put + text[at + cut :]
+
+    try:
+        contents = parse_contents(tampered)
+    except RefusedError:
+        return
+
+    assert encode_contents(contents) == tampered
+    assert make_contents(contents) == contents
+
+
+@given(text=st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_noise_is_no_contents(text):
+    with pytest.raises(RefusedError):
+        parse_contents(text)
+    with pytest.raises(RefusedError):
+        parse_contents(b'{"files":[\n' + text)
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9._+-]{0,20}\.deb", fullmatch=True)
+
+
+@given(names=st.sets(NAMES, min_size=1, max_size=8), parts=st.integers(2, 4), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_way_to_spread_payload_over_volumes_survives_its_text(names, parts, data):
+    tree = _contents(*(_file(name) for name in sorted(names)), installer=SCRIPT)
+    payload = [data.draw(st.integers(1, parts)) for _ in names]
+    shape = {"kind": PartKind.VOLUME, "parts": max(payload), "carriers": (1, *payload, 0)}
+    volumes = [replace(tree, part=part, **shape) for part in range(1, max(payload) + 1)]
+
+    if set(range(2, max(payload) + 1)) <= set(payload):
+        assert [parse_contents(encode_contents(volume)) for volume in volumes] == volumes
+        assert sorted(f.path for v in volumes for f in v.carried) == sorted(f.path for f in tree.files[:-1])
+    else:
+        with pytest.raises(HostileInputError, match="carries nothing"):
+            make_contents(volumes[0])

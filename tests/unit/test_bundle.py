@@ -8,18 +8,21 @@ import signal
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from repositories import POINTERS, Fabricated, fabricate, mark
 
-from repobuild.bundle import PIGSTY_DELETES, BundleResult, BundleSpec, write_bundle
+from repobuild.archive.contents import PartKind
+from repobuild.bundle import PIGSTY_DELETES, BundleResult, BundleSpec, WrittenPart, write_bundle
 from repobuild.errors import DiskError, HostileInputError, ProofError
 from repobuild.model import MARKER
 from repobuild.record import sha256_of
 
 NAME = "pigsty-pkg-v4.5.0.d12.x86_64.tgz"
+BESIDE = ["SHA256SUMS", "install.sh", NAME]
 TESTS = Path(__file__).parents[1]
 
 
@@ -36,15 +39,19 @@ def repository(tmp_path) -> Fabricated:
     return fabricate(tmp_path / "www", packages=12)
 
 
-def test_a_bundle_has_the_name_pigsty_expects_and_a_digest_beside_it(repository, tmp_path):
-    result = bundle(repository, tmp_path / "out")
+def test_a_bundle_has_the_name_pigsty_expects_and_its_digest_beside_it(repository, tmp_path):
+    out = tmp_path / "out"
 
-    data = result.path.read_bytes()
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [NAME, f"{NAME}.sha256"]
-    assert result == BundleResult(
-        path=tmp_path / "out" / NAME, size=len(data), sha256=sha256_of(data), files=len(repository.files())
+    result = bundle(repository, out)
+
+    data = (out / NAME).read_bytes()
+    files = len(repository.files())
+    part = WrittenPart(
+        path=out / NAME, size=len(data), sha256=sha256_of(data), kind=PartKind.WHOLE, part=1, parts=1, files=files
     )
-    subprocess.run(["sha256sum", "-c", "--strict", f"{NAME}.sha256"], cwd=tmp_path / "out", check=True)
+    assert sorted(os.listdir(out)) == BESIDE
+    assert result == BundleResult(parts=(part,), files=files, sums=out / "SHA256SUMS", signers=())
+    subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=out, check=True)
 
 
 def test_members_come_contents_first_then_folders_indexes_payload_pointers_and_the_marker_last(repository, tmp_path):
@@ -57,6 +64,7 @@ def test_members_come_contents_first_then_folders_indexes_payload_pointers_and_t
     assert names == [
         ".repobuild/CONTENTS.json",
         ".repobuild/CONTENTS.sha256",
+        ".repobuild/install.sh",
         "pigsty",
         ".repobuild",
         "by-hash",
@@ -95,7 +103,8 @@ def test_files_that_the_marker_does_not_list_stay_out(repository, tmp_path):
         files = {member.name for member in tar.getmembers() if member.isfile()}
 
     listed = {f"pigsty/{path}" for path in repository.files()}
-    assert files - listed == {"pigsty/.repobuild/CONTENTS.json", "pigsty/.repobuild/CONTENTS.sha256"}
+    own = ("CONTENTS.json", "CONTENTS.sha256", "install.sh")
+    assert files - listed == {f"pigsty/.repobuild/{name}" for name in own}
     assert listed <= files
 
 
@@ -139,11 +148,12 @@ def test_gzip_finds_a_bundle_sound(repository, tmp_path):
 
 
 def test_a_bundle_that_pigsty_would_delete_says_so(repository, tmp_path):
-    result = bundle(repository, tmp_path / "out")
+    (part,) = bundle(repository, tmp_path / "out").parts
 
-    assert result.is_deleted_by_pigsty
-    assert replace(result, size=PIGSTY_DELETES).is_deleted_by_pigsty
-    assert not replace(result, size=PIGSTY_DELETES + 1).is_deleted_by_pigsty
+    assert part.is_deleted_by_pigsty
+    assert replace(part, size=PIGSTY_DELETES).is_deleted_by_pigsty
+    assert not replace(part, size=PIGSTY_DELETES + 1).is_deleted_by_pigsty
+    assert not replace(part, kind=PartKind.DELTA).is_deleted_by_pigsty
 
 
 # --- the same bytes --------------------------------------------------------------------------------------------------
@@ -291,7 +301,7 @@ def test_a_failed_bundle_leaves_the_former_one_in_place(repository, tmp_path):
         bundle(repository, tmp_path / "out")
 
     assert sha256_of(former.path.read_bytes()) == former.sha256
-    assert len(os.listdir(tmp_path / "out")) == 2
+    assert sorted(os.listdir(tmp_path / "out")) == BESIDE
 
 
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
@@ -351,22 +361,35 @@ def test_a_killed_run_leaves_no_final_name_and_the_next_one_clears_up(repository
     assert killed.returncode == -signal.SIGKILL
     assert len(left) == 1
     assert left[0].endswith(".tmp")
-    assert sorted(os.listdir(tmp_path / "out")) == [NAME, f"{NAME}.sha256"]
+    assert sorted(os.listdir(tmp_path / "out")) == BESIDE
     assert sha256_of(result.path.read_bytes()) == result.sha256
 
 
-def test_a_temporary_file_of_a_living_run_is_left_alone(repository, tmp_path):
+def test_a_run_waits_for_the_one_that_writes_to_the_same_folder(repository, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     living = out / f".{NAME}.0123456789ab.tmp"
-    living.write_bytes(b"")
     with subprocess.Popen(
-        ["flock", str(living), "sh", "-c", "echo ready; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["flock", str(out), "sh", "-c", 'echo ready; read line; touch "$0"', str(living)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as holder:
         holder.stdout.readline()
-        bundle(repository, out)
-        assert living.exists()
-        holder.communicate(b"\n")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(bundle, repository, out)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+            assert os.listdir(out) == []
+            holder.communicate(b"\n")
+            waiting.result(30)
 
-    bundle(repository, out)
-    assert not living.exists()
+    assert sorted(os.listdir(out)) == BESIDE
+
+
+def test_a_bundle_after_a_killed_run_has_the_same_bytes(repository, tmp_path):
+    expected = bundle(repository, tmp_path / "first").sha256
+    program = KILLED.format(after=50_000) + program_of(repository, tmp_path).replace("spec)", "spec, Kill())")
+    env = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=False)
+
+    assert bundle(repository, tmp_path / "out").sha256 == expected

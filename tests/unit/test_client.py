@@ -9,9 +9,9 @@ import pytest
 from pysequoia import CipherSuite, Tsk
 
 from repobuild.errors import UsageError
-from repobuild.formats.deb.client import client_files, key_path
+from repobuild.formats.deb.client import client_files, key_path, node_usage
 from repobuild.formats.protocol import ClientFacts
-from repobuild.signing import SigningKey
+from repobuild.signing import Keyring, SigningKey
 from repobuild.targets import parse_target
 
 HOSTILE = [
@@ -182,6 +182,46 @@ def test_real_apt_asks_for_the_right_address(apt: Path, name: str, signed: bool)
 
     assert asked.returncode == 0
     assert "'http://10.10.10.10/pigsty/./InRelease'" in asked.stdout
+
+
+def our_key(*names: str) -> bytes:
+    made = [SigningKey.load(bytes(Tsk.generate(name))) for name in names]
+    return SigningKey.join(made).public_binary()
+
+
+def test_a_source_brings_the_key_where_apt_reads_one_there() -> None:
+    public_key = our_key("ours")
+
+    text = client_files(spec(is_signed=True, public_key=public_key))["pigsty.sources"].decode()
+
+    head, _, value = text.partition("Signed-By:\n")
+    assert head == "Types: deb\nURIs: http://10.10.10.10/pigsty\nSuites: ./\n"
+    assert all(line.startswith(" ") and line.strip() for line in value.splitlines())
+    lines = [line[1:] if line != " ." else "" for line in value.splitlines()]
+    assert Keyring.from_bytes([("x", "\n".join(lines).encode())]).binary() == public_key
+
+
+def test_two_keys_are_one_block_in_a_source() -> None:
+    files = client_files(spec(is_signed=True, public_key=our_key("old", "new")))
+
+    assert files["pigsty.sources"].count(b"BEGIN PGP PUBLIC KEY BLOCK") == 1
+    assert b"signed-by=/etc/apt/keyrings/pigsty.gpg" in files["pigsty.list"]
+
+
+@pytest.mark.parametrize(
+    ("target", "is_embedded"),
+    [("d11.x86_64", False), ("d12.x86_64", True), ("d13.aarch64", True), ("u22.x86_64", True), ("u24.x86_64", True)],
+)
+def test_an_apt_before_2_3_10_gets_the_path_of_the_key(target: str, is_embedded: bool) -> None:
+    facts = spec(is_signed=True, public_key=our_key("ours"), target=parse_target(target))
+
+    text = client_files(facts)["pigsty.sources"]
+    commands = node_usage(facts)
+
+    assert (b"BEGIN PGP" in text) == is_embedded
+    assert (b"Signed-By: /etc/apt/keyrings/pigsty.gpg" in text) == (not is_embedded)
+    assert ("trust it" in commands) == (not is_embedded)
+    assert "http://10.10.10.10/pigsty.sources" in commands["use it"] or not is_embedded
 
 
 def test_the_key_lies_where_apt_looks_for_keys() -> None:

@@ -272,7 +272,7 @@ def test_what_is_not_given_has_pigstys_defaults() -> None:
 
     assert manifest.modules == ("infra", "node", "pgsql")
     assert (manifest.home, manifest.name, manifest.endpoint) == (Path("/www"), "pigsty", "http://10.10.10.10:80")
-    assert (manifest.region, manifest.recommends, manifest.signing_key) == ("auto", None, None)
+    assert (manifest.region, manifest.recommends, manifest.signing_keys) == ("auto", None, ())
 
 
 def test_settings_of_the_document_are_kept() -> None:
@@ -283,7 +283,7 @@ def test_settings_of_the_document_are_kept() -> None:
     )
 
     assert manifest.endpoint == "http://[::1]:8080"
-    assert manifest.signing_key == Path("folder/k.asc")
+    assert manifest.signing_keys == ("folder/k.asc",)
     assert manifest.modules == ("node", "infra")
     assert dict(manifest.proxy_env) == {"http_proxy": "http://p:1", "no_proxy": "localhost,10.0.0.0/8,*.pigsty"}
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from signers import PretendingSigner
 from simulator import packages_text, stanzas
 
 from repobuild.errors import HostileInputError
@@ -112,7 +113,7 @@ def test_every_form_opens_to_the_same_text() -> None:
 
 
 def test_copies_by_hash_come_before_the_pointers_that_lead_to_them() -> None:
-    files = metadata(PACKAGES, FACTS, lambda text: (b"inline " + text, b"detached"))
+    files = metadata(PACKAGES, FACTS, PretendingSigner())
 
     assert [file.kind for file in files] == [Kind.INDEX] * 3 + [Kind.POINTER] * 6
     assert [file.path for file in files[3:]] == [
@@ -126,12 +127,12 @@ def test_copies_by_hash_come_before_the_pointers_that_lead_to_them() -> None:
 
 
 def test_what_is_signed_is_the_root() -> None:
-    signed: list[bytes] = []
+    signer = PretendingSigner()
 
-    files = by_path(metadata(PACKAGES, FACTS, lambda text: (signed.append(text) or b"i", b"d")))
+    files = by_path(metadata(PACKAGES, FACTS, signer))
 
-    assert signed == [files["Release"]]
-    assert (files["InRelease"], files["Release.gpg"]) == (b"i", b"d")
+    assert sorted(signer.asked) == [("detached", files["Release"]), ("inline", files["Release"])]
+    assert (files["InRelease"], files["Release.gpg"]) == (b"inline", b"detached")
 
 
 def test_an_empty_repository_has_an_index() -> None:

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 import rpms
 import zstandard
+from pysequoia import Tsk
 from rpm_published import TIME, described, facts, publish
+from signers import PretendingSigner
 
 from repobuild.compression import decompress, stored_zstd
 from repobuild.errors import HostileInputError, UsageError
@@ -22,6 +25,7 @@ from repobuild.formats.protocol import ClientFacts
 from repobuild.formats.rpm import client, header, passing
 from repobuild.formats.rpm.repository import metadata, primary_text
 from repobuild.model import Kind, Package, TreeFile
+from repobuild.signing import SigningKey, generate
 from repobuild.targets import parse_target
 
 CREATEREPO = "/usr/bin/createrepo_c"
@@ -106,11 +110,9 @@ def test_an_entry_has_the_digest_and_size_that_are_known_and_the_time_of_the_loc
 
 def test_indexes_named_by_digest_come_before_repomd_and_its_signature_after(paths: list[Path]) -> None:
     packages, places = described(paths)
-    signed: list[bytes] = []
+    signer = PretendingSigner()
 
-    files = metadata(
-        packages, facts(), lambda text: (b"inline", (signed.append(text) or b"detached")), places.__getitem__
-    )
+    files = metadata(packages, facts(), signer, places.__getitem__)
 
     assert [file.kind for file in files] == [Kind.INDEX] * 3 + [Kind.POINTER] * 2
     assert [file.path for file in files[3:]] == ["repodata/repomd.xml", "repodata/repomd.xml.asc"]
@@ -118,8 +120,8 @@ def test_indexes_named_by_digest_come_before_repomd_and_its_signature_after(path
     assert all(file.path.startswith(f"repodata/{file.sha256}-") for file in files[:3])
     assert all(file.sha256 == hashlib.sha256(file.content or b"").hexdigest() for file in files)
     assert all(file.size == len(file.content or b"") for file in files)
-    assert signed == [files[3].content]
-    assert files[4].content == b"detached"
+    assert signer.asked == [("a block each", files[3].content)]
+    assert files[4].content == b"a block each"
 
 
 @pytest.mark.parametrize(
@@ -411,6 +413,33 @@ def test_packages_are_bound_to_their_keys_where_all_are_signed() -> None:
         client.usage(replace(FACTS, is_signed=True), package_keys=keys)["trust the packages"]
         == "rpm --import /www/pigsty/el9.asc /www/pigsty/pgdg.asc"
     )
+
+
+@cache
+def fitting_key() -> bytes:
+    return SigningKey.load(generate("Site")).public_armored()
+
+
+def test_our_key_stands_beside_the_packagers_where_every_rpm_takes_it() -> None:
+    facts = replace(FACTS, is_signed=True, public_key=fitting_key())
+
+    text = client.client_files(facts, package_keys=["el9.asc"])["pigsty-local.repo"]
+
+    places = "file:///www/pigsty/pigsty.asc file:///www/pigsty/el9.asc"
+    assert f"gpgcheck=1\nrepo_gpgcheck=1\ngpgkey={places}\n".encode() in text
+    assert "trust the packages" not in client.usage(facts, package_keys=["el9.asc"])
+
+
+def test_a_node_gets_the_repo_file_over_http_and_the_keys_that_it_does_not_list() -> None:
+    old = bytes(Tsk.generate("old").extract_certificate())
+    facts = replace(FACTS, is_signed=True, package_keys=("el9.asc",))
+
+    fitting = client.node_usage(replace(facts, public_key=fitting_key()))
+    others = client.node_usage(replace(facts, public_key=old))
+
+    fetch = "curl -fsSL http://10.10.10.10:80/pigsty.repo -o /etc/yum.repos.d/pigsty.repo && dnf makecache"
+    assert fitting == {"use it": fetch}
+    assert others == {"trust the packages": "rpm --import http://10.10.10.10:80/pigsty/el9.asc", "use it": fetch}
 
 
 HOSTILE = [

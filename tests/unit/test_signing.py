@@ -13,7 +13,20 @@ from pysequoia import ArmorKind, Cert, SignatureMode, Tsk, armor, sign
 from pysequoia.packet import PacketPile, PublicKeyAlgorithm, Tag
 
 from repobuild.errors import DiskError, RefusedError, UsageError, VerificationError
-from repobuild.signing import Keyring, SigningKey, generate, keep_or_sign, keep_or_sign_detached, split_cleartext
+from repobuild.signing import (
+    Keyring,
+    SigningKey,
+    fits_rpm,
+    generate,
+    keep_or_sign_detached,
+    keep_or_sign_inline,
+    older_path,
+    one_block,
+    open_key,
+    short,
+    spaced,
+    split_cleartext,
+)
 
 RELEASE = (
     b"Origin: test\nLabel: test\nSuite: ./\nCodename: ./\nDate: Sat, 21 Nov 2026 00:00:00 UTC\n"
@@ -156,28 +169,33 @@ def test_a_revoked_key_is_refused(alice: Tsk) -> None:
 
 
 @pytest.fixture(scope="module")
-def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., bytes]]:
-    """Yield a gpg with a home of its own, which makes what our library refuses to make."""
-    program = tool("gpg")
+def gpg_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("gpg")
     home.chmod(0o700)
+    return home
 
-    def run(*arguments: str, data: bytes = b"") -> bytes:
+
+@pytest.fixture(scope="module")
+def gpg(gpg_home: Path) -> Iterator[Callable[..., bytes]]:
+    """Yield a gpg with a home of its own, which makes what our library refuses to make."""
+    program = tool("gpg")
+
+    def run(*arguments: str, data: bytes = b"", passphrase: str = "canary") -> bytes:
         command = [
             program,
             "-q",
             "--homedir",
-            str(home),
+            str(gpg_home),
             "--batch",
             "--pinentry-mode",
             "loopback",
             "--passphrase",
-            "canary",
+            passphrase,
         ]
         return subprocess.run([*command, *arguments], input=data, capture_output=True, check=True, timeout=60).stdout
 
     yield run
-    subprocess.run([tool("gpgconf"), "--homedir", str(home), "--kill", "all"], check=True, timeout=60)
+    subprocess.run([tool("gpgconf"), "--homedir", str(gpg_home), "--kill", "all"], check=True, timeout=60)
 
 
 def test_a_key_with_only_sha1_self_signatures_is_named_as_such(gpg: Callable[..., bytes]) -> None:
@@ -403,7 +421,7 @@ def test_a_new_key_is_rsa_4096_without_expiry(site_key: bytes) -> None:
     pile = list(PacketPile.from_bytes(SigningKey.load(site_key).public_binary()))
     keys = [packet for packet in pile if packet.tag in (Tag.PublicKey, Tag.PublicSubkey)]
 
-    assert [key.key_algorithm for key in keys] == [PublicKeyAlgorithm.RSAEncryptSign] * 2
+    assert [key.key_algorithm for key in keys] == [PublicKeyAlgorithm.RSAEncryptSign]
     assert all(len(key.body) > 512 for key in keys)
     assert all(packet.key_validity_period is None for packet in pile)
     assert Cert.from_bytes(SigningKey.load(site_key).public_armored()).expiration is None
@@ -510,33 +528,299 @@ def test_an_expired_key_does_not_sign() -> None:
 
 def test_signatures_are_kept_while_they_sign_these_bytes(alice: Tsk) -> None:
     key = SigningKey.load(bytes(alice))
-    first = keep_or_sign(RELEASE, None, None, key)
+    inline, apart = key.clear_sign(RELEASE), key.detach_sign(RELEASE)
 
-    assert keep_or_sign(RELEASE, *first, key) == first
+    assert keep_or_sign_inline(RELEASE, inline, key) == inline
+    assert keep_or_sign_detached(RELEASE, apart, key) == apart
 
 
 def test_signatures_are_made_anew_when_the_bytes_or_the_key_change(alice: Tsk, bob: Tsk) -> None:
     key, other = SigningKey.load(bytes(alice)), SigningKey.load(bytes(bob))
-    inline, apart = keep_or_sign(RELEASE, None, None, key)
+    inline, apart = key.clear_sign(RELEASE), key.detach_sign(RELEASE)
     moved = RELEASE.replace(b"Label: test", b"Label: next")
 
     for release, signer in ((moved, key), (RELEASE, other)):
-        new = keep_or_sign(release, inline, apart, signer)
+        new = keep_or_sign_inline(release, inline, signer), keep_or_sign_detached(release, apart, signer)
         assert new[0] != inline
         assert new[1] != apart
         assert signer.keyring.verify_inline(new[0], "x").content == release
         assert signer.keyring.verify_detached(release, new[1], "x").content == release
 
 
-def test_damaged_signatures_are_replaced_and_sound_ones_kept(alice: Tsk) -> None:
+@pytest.mark.parametrize("damage", [b"garbage", b"", b"-----BEGIN PGP SIGNED MESSAGE-----\n"])
+def test_damaged_signatures_are_replaced(alice: Tsk, damage: bytes) -> None:
     key = SigningKey.load(bytes(alice))
-    inline, apart = keep_or_sign(RELEASE, None, None, key)
+    inline, apart = key.clear_sign(RELEASE), key.detach_sign(RELEASE)
 
-    healed = keep_or_sign(RELEASE, b"garbage", apart, key)
-
-    assert healed[0] not in {inline, b"garbage"}
-    assert healed[1] == apart
+    assert keep_or_sign_inline(RELEASE, damage, key) not in {inline, damage}
+    assert keep_or_sign_detached(RELEASE, damage, key) not in {apart, damage}
     assert keep_or_sign_detached(RELEASE, apart[:-40], key) != apart
+
+
+# Two keys for a period
+
+
+def packets_of(signatures: bytes) -> list[bytes]:
+    return [bytes(each) for each in PacketPile.from_bytes(signatures)]
+
+
+def both(alice: Tsk, bob: Tsk) -> SigningKey:
+    return SigningKey.join([SigningKey.load(bytes(alice)), SigningKey.load(bytes(bob))])
+
+
+def test_of_two_keys_each_signs_and_either_alone_verifies(alice: Tsk, bob: Tsk) -> None:
+    key = both(alice, bob)
+    inline, apart, blocks = key.clear_sign(RELEASE), key.detach_sign(RELEASE), key.detach_sign(RELEASE, one_block=False)
+
+    assert [apart.count(b"-----BEGIN"), blocks.count(b"-----BEGIN")] == [1, 2]
+    for one in (alice, bob):
+        assert ring(one).verify_inline(inline, "x").content == RELEASE
+        assert ring(one).verify_detached(RELEASE, apart, "x").content == RELEASE
+        assert ring(one).verify_detached(RELEASE, blocks, "x").content == RELEASE
+
+
+def test_the_older_key_signs_first_and_the_newer_one_gives_its_name(alice: Tsk, bob: Tsk) -> None:
+    key = both(alice, bob)
+    first = key.detach_sign(RELEASE, one_block=False).partition(b"-----BEGIN PGP SIGNATURE-----")[2]
+    first = b"-----BEGIN PGP SIGNATURE-----" + first.partition(b"-----BEGIN")[0]
+
+    assert key.fingerprints == tuple(each.extract_certificate().fingerprint.upper() for each in (alice, bob))
+    assert key.fingerprint == key.fingerprints[1]
+    assert ring(alice).verify_detached(RELEASE, first, "x").signer == key.fingerprints[0]
+
+
+def test_the_older_keys_signature_is_kept_when_the_newer_one_joins_and_the_newers_when_it_stays(
+    alice: Tsk, bob: Tsk
+) -> None:
+    old, new, key = SigningKey.load(bytes(alice)), SigningKey.load(bytes(bob)), both(alice, bob)
+    alone = old.detach_sign(RELEASE)
+
+    joined = keep_or_sign_detached(RELEASE, alone, key)
+    left = keep_or_sign_detached(RELEASE, joined, new)
+
+    assert packets_of(joined)[:1] == packets_of(alone)
+    assert packets_of(left) == packets_of(joined)[1:]
+    assert keep_or_sign_detached(RELEASE, joined, key) == joined
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_signature_that_one_of_two_keys_lacks_is_added(alice: Tsk, bob: Tsk, kept: int) -> None:
+    key, one = both(alice, bob), SigningKey.load(bytes((alice, bob)[kept]))
+
+    for signed, verify in (
+        (keep_or_sign_inline(RELEASE, one.clear_sign(RELEASE), key), "verify_inline"),
+        (keep_or_sign_detached(RELEASE, one.detach_sign(RELEASE), key), "verify_detached"),
+    ):
+        for each in (alice, bob):
+            arguments = (signed, "x") if verify == "verify_inline" else (RELEASE, signed, "x")
+            assert getattr(ring(each), verify)(*arguments).content == RELEASE
+
+
+def test_a_stranger_s_signature_beside_ours_is_not_kept(alice: Tsk, bob: Tsk) -> None:
+    key = SigningKey.load(bytes(alice))
+    shared = both(alice, bob).detach_sign(RELEASE)
+
+    kept = keep_or_sign_detached(RELEASE, shared, key)
+
+    assert packets_of(kept) == packets_of(shared)[:1]
+
+
+def test_the_form_of_two_signatures_is_mended_without_signing_again(alice: Tsk, bob: Tsk) -> None:
+    key = both(alice, bob)
+    apart = key.detach_sign(RELEASE)
+
+    blocks = keep_or_sign_detached(RELEASE, apart, key, one_block=False)
+
+    assert blocks.count(b"-----BEGIN") == 2
+    assert [
+        each for block in blocks.split(b"-----BEGIN")[1:] for each in packets_of(b"-----BEGIN" + block)
+    ] == packets_of(apart)
+
+
+def test_a_key_under_two_names_signs_once(alice: Tsk) -> None:
+    key = SigningKey.load(bytes(alice))
+
+    assert SigningKey.join([key, key]).fingerprints == key.fingerprints
+
+
+def test_the_published_keys_of_two_are_a_block_each_and_one_block_for_a_source(alice: Tsk, bob: Tsk) -> None:
+    key = both(alice, bob)
+
+    assert key.public_armored().count(b"-----BEGIN") == 2
+    assert one_block(key.public_armored()).count(b"-----BEGIN") == 1
+    for public_key in (key.public_armored(), key.public_binary(), one_block(key.public_binary())):
+        assert Keyring.from_bytes([("x", public_key)]).fingerprints == tuple(sorted(key.fingerprints))
+
+
+@pytest.mark.parametrize("form", ["inline", "one block", "blocks"])
+@pytest.mark.parametrize("known", ["alice", "bob", "alice bob"])
+def test_gpgv_finds_the_signature_of_a_key_it_knows_beside_one_it_does_not(
+    alice: Tsk, bob: Tsk, tmp_path: Path, known: str, form: str
+) -> None:
+    key = both(alice, bob)
+    (tmp_path / "key.gpg").write_bytes(public(*({"alice": alice, "bob": bob}[each] for each in known.split())))
+    (tmp_path / "Release").write_bytes(RELEASE)
+    signed = key.clear_sign(RELEASE) if form == "inline" else key.detach_sign(RELEASE, one_block=form == "one block")
+    (tmp_path / "signed").write_bytes(signed)
+
+    words = ("signed",) if form == "inline" else ("signed", "Release")
+    command = [tool("gpgv"), "--status-fd", "1", "--keyring", str(tmp_path / "key.gpg"), "-o", "/dev/null", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+
+    assert done.stdout.count(b"[GNUPG:] VALIDSIG") == len(known.split())
+    # The exit status tells of the unknown key: who runs gpgv has to read what it says.
+    assert done.returncode == (0 if known == "alice bob" else 2)
+
+
+@pytest.mark.parametrize(("known", "form", "code"), [
+    ("alice", "one block", 0), ("bob", "one block", 0), ("alice", "blocks", 0), ("bob", "blocks", 1),
+])  # fmt: skip
+def test_sqv_reads_all_signatures_of_one_block_and_none_of_a_second_block(
+    alice: Tsk, bob: Tsk, tmp_path: Path, known: str, form: str, code: int
+) -> None:
+    (tmp_path / "key.gpg").write_bytes(public({"alice": alice, "bob": bob}[known]))
+    (tmp_path / "Release").write_bytes(RELEASE)
+    (tmp_path / "signed").write_bytes(both(alice, bob).detach_sign(RELEASE, one_block=form == "one block"))
+
+    command = [tool("sqv"), "--keyring", "key.gpg", "signed", "Release"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == code
+
+
+# What rpm imports
+
+
+def test_nothing_that_a_new_key_says_of_itself_is_critical(site_key: bytes, alice: Tsk) -> None:
+    key = SigningKey.load(site_key)
+
+    assert fits_rpm(key.public_armored())
+    assert fits_rpm(key.public_binary())
+    assert not fits_rpm(public(alice))
+    assert not fits_rpm(key.public_binary() + public(alice))
+    assert not fits_rpm(b"garbage")
+    assert not fits_rpm(b"")
+
+
+def test_gpg_makes_keys_that_fit_rpm_too(gpg: Callable[..., bytes]) -> None:
+    gpg("--quick-gen-key", "plain@x", "rsa2048", "cert", "never")
+    (fingerprint,) = Keyring.from_bytes([("x", gpg("--export", "plain@x"))]).fingerprints
+    gpg("--quick-add-key", fingerprint, "rsa2048", "sign", "never")
+
+    assert fits_rpm(gpg("--export", "plain@x"))
+
+
+def test_a_critical_mark_is_found_wherever_it_stands() -> None:
+    def signature(hashed: bytes, unhashed: bytes = b"") -> bytes:
+        areas = b"".join(len(each).to_bytes(2) + each for each in (hashed, unhashed))
+        return b"\4\x13\1\x0a" + areas + b"\0\0"
+
+    def key(body: bytes) -> bytes:
+        return bytes([0xC6, 6]) + b"\4\0\0\0\1\1" + bytes([0xC2, len(body)]) + body
+
+    plain, critical = b"\5\2\0\0\0\1", b"\5\x82\0\0\0\1"
+    embedded = signature(critical)
+
+    assert fits_rpm(key(signature(plain, plain)))
+    assert not fits_rpm(key(signature(critical)))
+    assert not fits_rpm(key(signature(plain, critical)))
+    assert not fits_rpm(key(signature(bytes([len(embedded) + 1, 32]) + embedded)))
+    for broken in (b"\0", b"\x09\2", b"\xff\0\0\1\0", b"\xff\0", b"\xc0"):
+        assert not fits_rpm(key(signature(broken)))
+    assert not fits_rpm(key(signature(plain)[:8]))
+    assert not fits_rpm(key(b"\3" + signature(plain)[1:]))
+
+
+@pytest.mark.parametrize(("kind", "code"), [("ours", 0), ("library", 1)])
+def test_rpm_imports_a_key_of_ours_where_it_refuses_the_librarys(
+    site_key: bytes, alice: Tsk, tmp_path: Path, kind: str, code: int
+) -> None:
+    name = tool("rpm")
+    if b" 4.18.0" not in subprocess.run([name, "--version"], capture_output=True, check=True).stdout and code:
+        pytest.skip("this rpm reads keys by other rules")
+    made = {"ours": SigningKey.load(site_key), "library": SigningKey.load(bytes(alice))}[kind]
+    (tmp_path / "key.asc").write_bytes(made.public_armored())
+    (tmp_path / "root").mkdir()
+
+    command = [name, "--root", str(tmp_path / "root"), "--import", str(tmp_path / "key.asc")]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == code, done.stderr
+
+
+# A key that GnuPG keeps
+
+
+def test_a_key_of_gnupg_signs_by_its_agent(
+    gpg: Callable[..., bytes], gpg_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpg("--quick-gen-key", "agent@x", "rsa2048", "sign", "never", passphrase="")
+    monkeypatch.setenv("GNUPGHOME", str(gpg_home))
+    fingerprint = Keyring.from_bytes([("x", gpg("--export", "agent@x"))]).fingerprints[0]
+
+    key = open_key(f"gpg:{spaced(fingerprint)}")
+
+    assert key.fingerprint == fingerprint
+    for text in (RELEASE, b"\n", b"a\n\n", b"-----BEGIN PGP SIGNATURE-----\n", "é\n".encode()):
+        assert key.keyring.verify_inline(key.clear_sign(text), "x").content == text
+    assert key.keyring.verify_detached(b"\0\xff", key.detach_sign(b"\0\xff"), "x").signer == fingerprint
+
+
+def test_a_key_that_gnupg_cannot_open_says_what_the_agent_needs(
+    gpg: Callable[..., bytes], gpg_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpg("--quick-gen-key", "closed@x", "rsa2048", "sign", "never")
+    subprocess.run([tool("gpgconf"), "--homedir", gpg_home, "--kill", "all"], check=True)
+    (gpg_home / "gpg-agent.conf").write_text("pinentry-program /bin/false\n")
+    monkeypatch.setenv("GNUPGHOME", str(gpg_home))
+    key = open_key(f"gpg:{Keyring.from_bytes([('x', gpg('--export', 'closed@x'))]).fingerprints[0]}")
+
+    with pytest.raises(UsageError, match="gpg does not sign with") as caught:
+        key.detach_sign(b"x")
+
+    assert "GPG_TTY" in str(caught.value.hint)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_that_gnupg_does_not_have_is_a_usage_error(gpg_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GNUPGHOME", str(gpg_home))
+
+    with pytest.raises(UsageError, match="GnuPG here has no key"):
+        open_key("gpg:" + "0" * 40)
+    with pytest.raises(UsageError, match="not an OpenPGP fingerprint"):
+        open_key("gpg:admin@example.org")
+
+
+def test_without_gpg_a_key_in_it_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(UsageError, match="there is no gpg here"):
+        open_key("gpg:" + "0" * 40)
+
+
+# Where a key is, and how it is read aloud
+
+
+def test_the_older_key_beside_a_key_signs_too(alice: Tsk, bob: Tsk, tmp_path: Path) -> None:
+    path = tmp_path / "signing-key.asc"
+    path.write_bytes(bytes(bob))
+    alone = open_key(str(path))
+    older_path(path).write_bytes(bytes(alice))
+
+    assert alone.fingerprints == SigningKey.load(bytes(bob)).fingerprints
+    assert open_key(str(path)).fingerprints == both(alice, bob).fingerprints
+    assert older_path(path).name == "signing-key.old.asc"
+
+
+def test_a_plain_key_beside_a_locked_one_needs_no_passphrase(alice: Tsk) -> None:
+    assert SigningKey.load(bytes(alice), b"of the other key").fingerprints
+
+
+def test_a_fingerprint_is_read_in_groups_of_four_and_named_by_its_end() -> None:
+    fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567"
+
+    assert spaced(fingerprint) == "0123 4567 89AB CDEF 0123 4567 89AB CDEF 0123 4567"
+    assert (short(fingerprint), short(fingerprint, 8)) == ("89ABCDEF01234567", "01234567")
 
 
 def test_every_refusal_of_this_room_is_exit_3() -> None:

@@ -6,9 +6,12 @@ key by `signed-by` and never trusted otherwise.
 
 from repobuild.checked import check_base_url, check_name, check_path
 from repobuild.formats.protocol import NODE_MODULE, ClientFacts
+from repobuild.signing import one_block
 
 KEY_FOLDER = "/etc/apt/keyrings"
 """Where apt's own documentation has administrators put keys; to be made on Debian 11."""
+_EMBEDS_SINCE = {"debian": 12, "ubuntu": 22}
+"""ID of os-release -> the first release whose apt takes a key inside a deb822 source (2.3.10)."""
 
 
 def key_path(name: str) -> str:
@@ -31,7 +34,7 @@ def client_files(facts: ClientFacts) -> dict[str, bytes]:
         f"{name}-local": f"file:{check_path(facts.folder, 'repository folder')}/",
     }
     option = f"signed-by={key_path(name)}" if facts.is_signed else "trusted=yes"
-    trust = f"Signed-By: {key_path(name)}" if facts.is_signed else "Trusted: yes"
+    trust = f"Signed-By:{_embedded_key(facts) or f' {key_path(name)}'}" if facts.is_signed else "Trusted: yes"
     files = {}
     for stem, uri in places.items():
         files[f"{stem}.list"] = f"deb [{option}] {uri} ./\n".encode()
@@ -55,3 +58,21 @@ def usage(facts: ClientFacts) -> dict[str, str]:
         "elsewhere": f"{key}curl -L {base}/{name}.list -o /etc/apt/sources.list.d/{name}.list && apt-get update,"
         f" once a web server serves {above} (repobuild nginx, repobuild client)",
     }
+
+
+def node_usage(facts: ClientFacts) -> dict[str, str]:
+    """Return what to type on another machine to trust and use a signed repository of ours over http."""
+    above, _, _ = facts.url.rpartition("/")
+    file = f"{facts.name}.{'sources' if _embedded_key(facts) else 'list'}"
+    key = f"mkdir -p {KEY_FOLDER} && curl -fsSL {above}/{facts.name}.gpg -o {key_path(facts.name)}"
+    trust = {} if _embedded_key(facts) else {"trust it": key}
+    return {**trust, "use it": f"curl -fsSL {above}/{file} -o /etc/apt/sources.list.d/{file} && apt-get update"}
+
+
+def _embedded_key(facts: ClientFacts) -> str:
+    """Return our keys as the value of `Signed-By`, lines and all; empty where apt cannot read them there."""
+    since = _EMBEDS_SINCE.get(facts.target.vendor)
+    if not facts.public_key or since is None or facts.target.major < since:
+        return ""
+    lines = one_block(facts.public_key).decode().splitlines()
+    return "".join(f"\n {line or '.'}" for line in lines)

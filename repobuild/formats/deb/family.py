@@ -101,3 +101,7 @@ class DebFormat:
     def usage(self, facts: ClientFacts) -> Mapping[str, str]:
         """Return the commands that trust and use a repository."""
         return client.usage(facts)
+
+    def node_usage(self, facts: ClientFacts) -> Mapping[str, str]:
+        """Return the commands that fetch the key, where the source does not bring it, and the source."""
+        return client.node_usage(facts)

@@ -29,8 +29,7 @@ def metadata(packages: Sequence[Package], facts: RepositoryFacts, sign: Signer |
     root = release.write(facts, indexes)
     pointers = {**indexes, "Release": root}
     if sign is not None:
-        inline, detached = sign(root)
-        pointers |= {"Release.gpg": detached, "InRelease": inline}
+        pointers |= {"Release.gpg": sign.detached(root), "InRelease": sign.inline(root)}
     hashed = [
         _file(f"by-hash/SHA256/{hashlib.sha256(data).hexdigest()}", data, Kind.INDEX) for data in indexes.values()
     ]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from repobuild.checked import check_base_url, check_name, check_path
 from repobuild.formats.protocol import NODE_MODULE, ClientFacts
+from repobuild.signing import fits_rpm
 
 _MODULAR = 8
 """The first Enterprise Linux whose clients know modules, and are told not to hide our packages behind them."""
@@ -65,10 +66,11 @@ def _node_options(facts: ClientFacts) -> str:
 def _trust(facts: ClientFacts, place: str, package_keys: Sequence[str], equals: str) -> str:
     """Return the lines that bind the repository to our key, or an unsigned one's packages to theirs.
 
-    In a signed repository the packages' keys are not listed but imported (`usage`): dnf would hand rpm our key with
-    them, and rpm up to 4.18 takes no key that sequoia made (it does not know their critical primary-user-id subpacket).
+    Where the packages' own signatures are verified too, dnf hands rpm all the keys that are listed. So in a repository
+    signed by a key that not every rpm takes, the packages' keys are not listed but imported (`usage`).
     """
-    keys = [f"{facts.name}.asc"] if facts.is_signed else package_keys
+    ours = [f"{facts.name}.asc"] if facts.is_signed else []
+    keys = [*ours, *package_keys] if _lists_package_keys(facts) else ours
     check = f"repo_gpgcheck{equals}1\n" if facts.is_signed else ""
     return f"{check}gpgkey{equals}{' '.join(f'{place}/{key}' for key in keys)}\n" if keys else ""
 
@@ -83,10 +85,25 @@ def usage(facts: ClientFacts, *, package_keys: Sequence[str] = ()) -> dict[str, 
     above, _, name = facts.folder.rpartition("/")
     tool = "dnf" if facts.target.major >= _MODULAR else "yum"
     keys = " ".join(f"{facts.folder}/{key}" for key in package_keys)
-    trust = {"trust the packages": f"rpm --import {keys}"} if keys and facts.is_signed else {}
+    trust = {"trust the packages": f"rpm --import {keys}"} if keys and not _lists_package_keys(facts) else {}
     return {
         **trust,
         "use it here": f"cp {above}/{name}-local.repo /etc/yum.repos.d/ && {tool} makecache",
         "elsewhere": f"curl -L {facts.url.rpartition('/')[0]}/{name}.repo -o /etc/yum.repos.d/{name}.repo,"
         f" once a web server serves {above} (repobuild nginx, repobuild client)",
     }
+
+
+def node_usage(facts: ClientFacts) -> dict[str, str]:
+    """Return what to type on another machine to use a signed repository over http; it will ask about the key."""
+    above, _, _ = facts.url.rpartition("/")
+    file = f"/etc/yum.repos.d/{facts.name}.repo"
+    tool = "dnf" if facts.target.major >= _MODULAR else "yum"
+    keys = " ".join(f"{facts.url}/{key}" for key in facts.package_keys)
+    trust = {"trust the packages": f"rpm --import {keys}"} if keys and not _lists_package_keys(facts) else {}
+    return {**trust, "use it": f"curl -fsSL {above}/{facts.name}.repo -o {file} && {tool} makecache"}
+
+
+def _lists_package_keys(facts: ClientFacts) -> bool:
+    """Whether `gpgkey` may name the packages' keys beside ours."""
+    return not facts.is_signed or fits_rpm(facts.public_key)

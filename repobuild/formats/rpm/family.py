@@ -106,3 +106,7 @@ class RpmFormat:
     def usage(self, facts: ClientFacts) -> Mapping[str, str]:
         """Return the commands that use a repository."""
         return client.usage(facts, package_keys=facts.package_keys)
+
+    def node_usage(self, facts: ClientFacts) -> Mapping[str, str]:
+        """Return the commands that fetch the `.repo` file, and what to compare."""
+        return client.node_usage(facts)

@@ -69,7 +69,8 @@ def metadata(
     repomd = root.xml_dump().encode()
     pointers = {f"{_FOLDER}/repomd.xml": repomd}
     if sign is not None:
-        _, pointers[f"{_FOLDER}/repomd.xml.asc"] = sign(repomd)
+        # Of several keys a block each: the rpm library, which EL 10 verifies with, refuses two signatures in one.
+        pointers[f"{_FOLDER}/repomd.xml.asc"] = sign.detached(repomd, one_block=False)
     return (
         *sorted(files, key=lambda file: file.path),
         *(_file(path, data, Kind.POINTER) for path, data in pointers.items()),

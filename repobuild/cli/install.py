@@ -1,0 +1,154 @@
+"""install, have: the commands of the far side."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from repobuild import pipeline
+from repobuild.cli.console import err, fields, out, out_json, size, steps
+from repobuild.cli.options import common, owning
+from repobuild.cli.run import Run
+from repobuild.cli.ship import paths_of
+from repobuild.errors import RepobuildError, UsageError
+from repobuild.signing import spaced
+from repobuild.targets import parse_target
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="[TARGET]... PART...")
+@click.option("--trust", "fingerprints", multiple=True, metavar="FINGERPRINT", help="Believe this key, and no other.")
+@click.option("--signer-key", "signer_keys", multiple=True, type=_FILE, help="Believe this public key, and no other.")
+@click.option("--allow-unsigned", is_flag=True, help="Install a bundle that nobody signed.")
+@click.option("--allow-older", is_flag=True, help="Install a bundle that is older than what is there.")
+@click.option("--dry-run", is_flag=True, help="Verify, and say what would change; write nothing.")
+@owning
+@common
+def install(
+    run: Run,
+    words: Sequence[str],
+    fingerprints: tuple[str, ...],
+    signer_keys: tuple[Path, ...],
+    allow_unsigned: bool,
+    dry_run: bool,
+) -> None:
+    """Verify PARTs of bundles, unpack them and publish them under the home; needs no network.
+
+    With TARGETs, a bundle of another target is refused.
+    """
+    targets, paths = _told_apart(words)
+    request = pipeline.InstallRequest(
+        signer_keys=signer_keys,
+        fingerprints=fingerprints,
+        allow_unsigned=allow_unsigned,
+        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+        targets=targets,
+        name=run.general.name if run.config is not None else "",
+        allow_older=run.allow_older,
+        dry_run=dry_run,
+        on_behalf_of=os.environ.get("SUDO_USER", ""),
+    )
+    results = []
+    with run.session(signs=False) as session:
+        for done in pipeline.install(session, paths, request):
+            results.append(done)
+            if not run.json:
+                _show(run, session, done, dry_run=dry_run)
+    if run.json:
+        out_json([_as_json(each) for each in results])
+    for each in results:
+        if each.problem is not None:
+            raise each.problem
+
+
+def _told_apart(words: Sequence[str]) -> tuple[frozenset[str], list[Path]]:
+    """Return targets and paths: what is no file here and reads as a target is one."""
+    targets, paths = set(), []
+    for word in words:
+        if "/" not in word and not Path(word).exists():
+            try:
+                targets.add(parse_target(word).name)
+            except UsageError:
+                paths.append(Path(word).absolute())
+        else:
+            paths.append(Path(word).absolute())
+    if not paths:
+        raise UsageError(f"no part of a bundle is named, only targets: {', '.join(sorted(targets))}")
+    return frozenset(targets), list(dict.fromkeys(paths))
+
+
+def _ask(fingerprint: str) -> str:
+    err("this bundle is signed by a key that is not believed here yet; its fingerprint is")
+    err(f"  {spaced(fingerprint)}")
+    err("compare it with the one that `repobuild bundle` printed where the bundle was made")
+    return str(click.prompt("if it is the same, type its last 8 characters", default="", show_default=False, err=True))
+
+
+def _show(run: Run, session: "pipeline.Session", done: "pipeline.Installed", *, dry_run: bool) -> None:
+    plan, contents = done.plan, done.contents
+    word = "would install" if dry_run else "waits for more parts:" if done.lock is None else "installed"
+    counts = ", ".join(
+        f"{len(files)} {what}{f' ({size(sum(files.values()))})' if files else ''}"
+        for what, files in (
+            ("new", plan.added),
+            ("changed", plan.changed),
+            ("kept", plan.kept),
+            ("dropped", plan.removed),
+        )
+    )
+    out(f"{contents.target}: {word} {done.path}: {contents.version} of {contents.sequence}: {counts}")
+    out("  not signed by anybody" if done.signer == "unsigned" else f"  signed by {spaced(done.signer)}")
+    for missing in done.missing:
+        out(f"  still missing: {missing}")
+    if dry_run:
+        out(f"  needs {size(plan.need)}, {size(plan.free)} are free")
+        if run.verbose:
+            _show_files(plan)
+    if done.receipt:
+        out(f"  receipt {done.receipt}")
+    if done.lock is not None:
+        steps(pipeline.usage(session, done.lock))
+
+
+def _show_files(plan: "pipeline.InstallPlan") -> None:
+    for sign, files in (("+", plan.added), ("*", plan.changed), ("-", plan.removed)):
+        for path, count in files.items():
+            out(f"  {sign} {path} ({size(count)})")
+
+
+def _as_json(done: "pipeline.Installed") -> dict[str, object]:
+    words = ("target", "name", "version", "sequence", "kind", "lock")
+    sizes = {each: sum(getattr(done.plan, each).values()) for each in ("added", "changed", "kept", "removed")}
+    return {
+        **fields(done.contents, words),
+        **fields(done, ("path", "signer", "missing", "receipt")),
+        **fields(done.plan, ("added", "changed", "removed", "need", "free", "absent")),
+        "kept": len(done.plan.kept),
+        "sizes": sizes,
+        "installed": done.lock is not None,
+        "problem": done.problem.message if isinstance(done.problem, RepobuildError) else None,
+    }
+
+
+@click.command()
+@click.argument("places", nargs=-1, metavar="[PATH|TARGET]...")
+@common
+def have(run: Run, places: Sequence[str]) -> None:
+    """Print the list of what is in place, from which `repobuild bundle --since` makes a delta."""
+    with run.session(signs=False) as session:
+        lists = [
+            (path, pipeline.have(path).decode())
+            for path in (each.absolute() for each in paths_of(run, session, places))
+        ]
+    if run.json:
+        out_json([{"path": str(path), "list": text} for path, text in lists])
+        return
+    for _, text in lists:
+        out(text.removesuffix("\n"))
+
+
+COMMANDS = (install, have)

@@ -1,0 +1,455 @@
+#!/bin/sh
+# Verify an offline bundle of repobuild and install it, on a machine that has nothing but a shell.
+#
+#     sh install.sh [OPTION]... [FOLDER | PART...]
+#
+# Needs tar, gzip, sha256sum (coreutils or busybox), and gpgv or sqv; zstd only for a .tar.zst. FOLDER holds SHA256SUMS,
+# its signature and the parts (default: where this script is); without PART, all parts that fit this machine are taken.
+#
+#     --trust FINGERPRINT   believe the key beside the bundle if this is its fingerprint
+#     --key FILE            believe this public key, brought by another way
+#     --allow-unsigned      install a bundle without a signature
+#     --allow-older         install a bundle that is older than what is here
+#     --any-target          install a bundle made for other machines, into HOME/TARGET/NAME
+#     --dry-run             verify, say what would be done, change nothing
+#     --home DIR            the web root (/www)
+#     --root DIR            the system to install into, such as a mounted image (/)
+#     --http URL            install no bundle: let this machine use the repository that another one serves at URL
+#     --replace-repos       move all other package sources aside; --restore brings them back
+#     --uninstall           remove the client file (with --http URL, that one); with --purge, the repository as well
+#     --have [FOLDER]       print what the repository in FOLDER holds, for: repobuild bundle --since
+#     --name NAME           of the repository, where no bundle says it (pigsty)
+#
+# Exit codes: 0 done, 2 usage or something is missing, 3 refused, 7 disk or permission, 75 another run is at work.
+
+# shellcheck disable=SC2015,SC2016  # `a && b || die` is meant as it stands; $releasever is dnf's own
+set -eu
+umask 022
+LC_ALL=C && export LC_ALL
+unset CDPATH TAR_OPTIONS GZIP ZSTD_CLEVEL GREP_OPTIONS POSIXLY_CORRECT
+
+die() { # CODE MESSAGE [HINT]; nothing of a bundle gets to the terminal but printable signs
+    { printf 'error: %s\n' "$2" && [ $# -lt 3 ] || printf 'hint: %s\n' "$3"; } | tr -cd '\012\040-\176' >&2
+    exit "$1"
+}
+say() { printf '%s\n' "$*"; }
+is() { [ "$(say "$2" | wc -l)" -eq 1 ] && say "$2" | grep -Eqx -e "$1"; } # PATTERN TEXT
+one_of() { printf '%s\n' "$2" | tr ' ' '\n' | grep -Fqx -e "$1"; } # WORD WORDS
+sha256() { sha256sum <"$1" | cut -c 1-64; } # FILE
+flush() { sync -f "$1" 2>/dev/null || sync; } # FOLDER, to the disk
+put() { # FILE: write standard input there in one step, unless it says just that already
+    cat >"$work/put"
+    cmp -s "$work/put" "$1" || { mkdir -p "${1%/*}" && cp "$work/put" "$1.new" && mv -f "$1.new" "$1"; } ||
+        die 7 "cannot be written: $1"
+}
+
+# ---- 1. What is asked for, and where ---------------------------------------------------------------------------------
+
+home=/www root='' name=pigsty key='' trust='' http='' flags=' '
+has() { case $flags in *" $1 "*) ;; *) return 1 ;; esac } # OPTION
+while [ $# -gt 0 ]; do
+    case $1 in
+    --home | --root | --name | --key | --trust | --http) [ $# -gt 1 ] || die 2 "a value is missing: $1" ;;
+    *) ;;
+    esac
+    case $1 in
+    --home) home=$2 && shift ;;
+    --root) root=${2%/} && shift ;;
+    --name) name=$2 && shift ;;
+    --key) key=$2 && shift ;;
+    --trust) trust=$(printf '%s' "$2" | tr -d ' ' | tr a-f A-F) && shift ;;
+    --http) http=$2 && shift ;;
+    --allow-unsigned | --allow-older | --any-target | --dry-run | --have) flags="$flags$1 " ;;
+    --replace-repos | --restore | --uninstall | --purge) flags="$flags$1 " ;;
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit ;;
+    --) shift && break ;;
+    -*) die 2 "no such option: $1" "sh install.sh --help" ;;
+    *) break ;;
+    esac
+    shift
+done
+is '(/[A-Za-z0-9_+@~-][A-Za-z0-9._+@~-]*)+' "$home" || die 2 "not an absolute path of plain signs: --home $home"
+is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$name" || die 2 "not the name of a repository: --name $name"
+is '|[0-9A-F]{40}|[0-9A-F]{64}' "$trust" || die 2 "not a fingerprint of 40 or 64 hex digits: --trust $trust"
+is '|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_+~-][A-Za-z0-9._+@~-]*)*' "$http" ||
+    die 2 "not a URL like http://10.10.10.10/pigsty: --http $http"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/repobuild.XXXXXX") || die 7 "cannot make a temporary folder"
+staging=''
+trap 'rm -rf "$work" ${staging:+"$staging"}' EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
+
+cat "$root/etc/os-release" >"$work/release" 2>/dev/null || cat "$root/usr/lib/os-release" >"$work/release" ||
+    die 2 "no system with an os-release: ${root:-/}"
+release() { sed -n "s/^$1=//p" "$work/release" | tail -n 1 | tr -d "\"'"; } # FIELD
+version=$(release VERSION_ID)
+case "$(release UBUNTU_CODENAME) $(release DEBIAN_CODENAME) $(release ID) $(release ID_LIKE) " in
+focal\ *) os=u20 ;; jammy\ *) os=u22 ;; noble\ *) os=u24 ;; resolute\ *) os=u26 ;;
+*\ bullseye\ *) os=d11 ;; *\ bookworm\ *) os=d12 ;; *\ trixie\ *) os=d13 ;;
+*\ ubuntu\ *) os=u${version%%.*} ;; *\ debian\ *) os=d$version ;;
+*\ rhel\ * | *\ centos\ * | *\ rocky\ * | *\ almalinux\ *) os=el${version%%.*} ;;
+*) os=unknown ;;
+esac
+host=$os.$(uname -m)
+case $os in
+el*) sources=$root/etc/yum.repos.d aside=$root/etc/yum.repos.d/replaced ending=repo ;;
+*) sources=$root/etc/apt/sources.list.d aside=$root/etc/apt/replaced ending=list ;;
+esac
+
+# ---- 2. Client files: by which apt, dnf or yum find the repository; word for word what repobuild writes --------------
+
+client_text() { # local|http TARGET TREE LOCATION
+    packages='' keys='' option=trusted=yes equals=' = ' is_signed=''
+    [ ! -e "$3/$name-packages.asc" ] || packages=1 keys=$4/$name-packages.asc
+    [ ! -e "$3/$name.gpg" ] || is_signed=1 keys=$4/$name.asc option=signed-by=/etc/apt/keyrings/$name.gpg
+    case $1.$2 in
+    http.el*)
+        printf '[%s]\nname=Pigsty Local Yum Repo %s\nbaseurl=%s\nskip_if_unavailable = 1\n' "$name" "$name" "$4"
+        printf 'enabled = 1\npriority = 1\ngpgcheck = %d\n' "${packages:-0}"
+        ;;
+    local.el*)
+        printf '[%s-local]\nname=%s-local $releasever - $basearch\nbaseurl=%s/\n' "$name" "$name" "$4"
+        printf 'enabled=1\ngpgcheck=%d\n' "${packages:-0}"
+        equals='='
+        ;;
+    http.*) say "deb [$option] $4 ./" && return ;;
+    *) say "deb [$option] file:${4#file://}/ ./" && return ;;
+    esac
+    [ -z "$is_signed" ] || say "repo_gpgcheck${equals}1"
+    [ -z "$keys" ] || say "gpgkey$equals$keys"
+    case $2 in el7.*) ;; *) say module_hotfixes=1 ;; esac
+}
+
+use() { # local|http TREE LOCATION: write this machine's client file and say what to run next
+    client=$name-local
+    [ "$1" = local ] || client=$name
+    if has --replace-repos; then
+        mkdir -p "$aside/sources.list.d"
+        for file in "$sources/../sources.list" "$sources"/*.list "$sources"/*.sources "$sources"/*.repo; do
+            case $file in
+            "$sources/$client.$ending") continue ;;
+            "$sources"/../*) [ "$ending" = list ] || continue && to=$aside/sources.list ;;
+            *) to=$aside/sources.list.d/${file##*/} ;;
+            esac
+            while [ -e "$to" ] && [ -e "$file" ]; do to=$to~; done
+            [ ! -e "$file" ] || { mv "$file" "$to" && say "moved aside: $file"; }
+        done
+    fi
+    [ "$ending" = repo ] || [ ! -e "$2/$name.gpg" ] || put "$root/etc/apt/keyrings/$name.gpg" <"$2/$name.gpg"
+    client_text "$1" "$host" "$2" "$3" | put "$sources/$client.$ending"
+    say "wrote $sources/$client.$ending; next:"
+    case $os in
+    el*)
+        tool=dnf
+        [ "$os" != el7 ] || tool=yum
+        [ "$1" != local ] || [ ! -e "$2/$name-packages.asc" ] || [ ! -e "$2/$name.gpg" ] ||
+            say "  rpm --import ${3#file://}/$name-packages.asc"
+        say "  $tool --disablerepo='*' --enablerepo=$client makecache"
+        say "  $tool --disablerepo='*' --enablerepo=$client install PACKAGE..."
+        ;;
+    *)
+        say "  apt-get update -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/$client.list -o Dir::Etc::sourceparts=-"
+        say "  apt-get install PACKAGE..."
+        ;;
+    esac
+}
+
+tree=$root$home/$name
+if has --have; then
+    tree=${1:-$tree}
+    [ -f "$tree/repo_complete" ] && [ -f "$tree/repobuild.lock" ] || die 2 "no repository of repobuild's: $tree"
+    of() { sed -nE "s/^\"$1\": \"?([A-Za-z0-9._+~-]{1,64})\"?,?$/\1/p" "$tree/repobuild.lock" | head -n 1; } # FIELD
+    say "# repobuild have 1 $(of name) $(of target) $(of time) $(sha256 "$tree/repobuild.lock")"
+    exec cat "$tree/repo_complete"
+fi
+if has --restore || has --uninstall; then
+    if has --uninstall; then
+        if [ -n "$http" ]; then rm -f "$sources/$name.$ending"; else rm -f "$sources/$name-local.$ending"; fi
+        [ -e "$sources/$name.list" ] || [ -e "$sources/$name-local.list" ] || rm -f "$root/etc/apt/keyrings/$name.gpg"
+        if has --purge && [ -f "$tree/repo_complete" ]; then
+            rm -f "$tree.gpg" "$tree.asc" "$tree.$ending" "$tree-local.$ending" "$tree/repo_complete"
+            rm -rf "$root$home/.$name.repobuild" "$tree"
+        fi
+        say "removed"
+    fi
+    for file in "$aside/sources.list" "$aside/sources.list.d"/*; do
+        has --restore && [ -e "$file" ] || continue
+        to=$sources/${file##*/}
+        [ "$file" != "$aside/sources.list" ] || to=${sources%/*}/sources.list
+        [ ! -e "$to" ] || { say "left alone, since there is another: $file" && continue; }
+        mv "$file" "$to" && say "restored $to"
+    done
+    exit
+fi
+
+# ---- 3. Trust: SHA256SUMS and its signature, before any archive is opened --------------------------------------------
+
+signers() { # KEYRING: print the primary fingerprint of each key with a good signature
+    if command -v gpgv >/dev/null; then
+        gpgv --homedir "$work" --ignore-time-conflict --status-fd 1 --keyring "$1" "$work/asc" "$work/sums" \
+            >"$work/status" 2>"$work/said" || : # one key of several may be unknown
+        awk '$1 != "[GNUPG:]" { next } $2 == "VALIDSIG" { if (good) print $NF; next }
+             $2 ~ /SIG$/ { good = $2 == "GOODSIG" }' "$work/status"
+    elif command -v sqv >/dev/null; then
+        sqv --keyring "$1" "$work/asc" "$work/sums" >"$work/signers" 2>"$work/said" && cat "$work/signers" || :
+    else
+        die 2 "neither gpgv nor sqv is here to verify the signature" "install one of gpgv, gnupg2, sqv"
+    fi
+}
+
+anybodys() { # PATH...: whether another user than root and this one can have changed one of them, a web server perhaps
+    [ -n "$(find -H "$@" -prune \( ! -user 0 ! -user "$(id -u)" -o -perm -020 -o -perm -002 \))" ]
+}
+
+dir=${1:-$0}
+if [ $# -gt 0 ] && [ -d "$1" ]; then shift; else case $dir in */*) dir=${dir%/*}/ ;; *) dir=. ;; esac fi
+dir=$(cd -- "$dir" 2>/dev/null && pwd -P) || die 2 "no such folder: ${1:-$0}"
+[ -f "$dir/SHA256SUMS" ] || die 2 "no SHA256SUMS beside the bundle: $dir" "give the folder that repobuild bundle wrote"
+head -c 1048576 "$dir/SHA256SUMS" >"$work/sums"
+! grep -Evq '^[0-9a-f]{64}  [A-Za-z0-9][A-Za-z0-9._+~-]{0,199}$' "$work/sums" && [ -s "$work/sums" ] &&
+    [ -z "$(cut -c 67- "$work/sums" | sort | uniq -d)" ] || die 3 "not what repobuild writes: $dir/SHA256SUMS"
+listed() { awk -v name="$1" '$2 == name { print $1 }' "$work/sums"; } # NAME: print the sha256 it has to have
+beside=$(cut -c 67- "$work/sums" | grep '\.gpg$' | head -n 1 || :)
+is '|[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "${beside%.gpg}" || die 3 "not a name of a key file: $beside"
+name=${beside:-$name.gpg} && name=${name%.gpg}
+mkdir "$work/keys"
+if [ -e "$dir/SHA256SUMS.asc" ]; then
+    head -c 1048576 "$dir/SHA256SUMS.asc" >"$work/asc"
+    [ -z "$beside" ] || head -c 1048576 "$dir/$beside" >"$work/keys/$beside" || die 2 "missing: $dir/$beside"
+    installed=$root$home/$name/$name.gpg
+    if [ -n "$key" ]; then
+        by=$work/key && cp -- "$key" "$by" || die 2 "no such key: $key"
+        [ "$(head -c 5 "$by")" != ----- ] || sed '/^-/d;/^=/d;/^$/d;/: /d' "$key" | base64 -d >"$by" # armoured
+    elif [ -z "$trust" ] && [ -f "$installed" ] && ! anybodys "$root$home" "${installed%/*}" "$installed"; then
+        by=$installed
+    else
+        by=$work/keys/$beside
+    fi
+    [ -f "$by" ] || die 3 "there is no key to verify the signature with" "--key FILE"
+    found=$(signers "$by")
+    [ -n "$found" ] ||
+        die 3 "not signed by ${key:-$by}, or SHA256SUMS is being written or damaged: $(tail -n 1 "$work/said")" \
+            "copy the folder again; look at the clock; a new key needs --trust FINGERPRINT or --key FILE"
+    [ -z "$trust" ] || one_of "$trust" "$found" || die 3 "signed by another key than --trust says: $found"
+    if [ "$by" = "$work/keys/$beside" ] && [ -z "$trust" ]; then
+        signer=$(say "$found" | head -n 1)
+        [ -t 0 ] || die 3 "signed by a key that nobody vouches for: $signer" "compare it, then: --trust $signer"
+        printf 'Signed by %s\nIf that is the key you expect, type its last 8 digits: ' "$signer" && read -r answer
+        [ "$(say "$answer" | tr a-f A-F)" = "${signer#"${signer%????????}"}" ] || die 3 "not trusted: $signer"
+    fi
+    [ -z "$beside" ] || [ "$(sha256 "$work/keys/$beside")" = "$(listed "$beside")" ] || die 3 "damaged: $dir/$beside"
+elif ! has --allow-unsigned || [ -n "$key$trust" ]; then
+    die 3 "not signed: there is no $dir/SHA256SUMS.asc" "--allow-unsigned"
+fi
+if [ -n "$http" ]; then
+    ! has --dry-run || { say "would use $http" && exit; }
+    use http "$work/keys" "$http"
+    exit
+fi
+
+# ---- 4. The parts: each proven by its digest before it is opened, its members compared with its contents -------------
+
+if [ $# -gt 0 ]; then
+    for each in "$@"; do say "${each##*/}"; done >"$work/parts"
+else
+    cut -c 67- "$work/sums" | grep -E "\.$os(\.[0-9]+)?\.${host##*.}\.(.*\.)?(tgz|tar|tar\.zst)$" |
+        while read -r part; do [ ! -e "$dir/$part" ] || say "$part"; done >"$work/parts"
+    [ -s "$work/parts" ] || die 2 "no part for this machine, which is $host: $dir" "name the parts, with --any-target"
+fi
+
+plain() { # PART: print it decompressed
+    case $1 in *.tgz) gzip -dc ;; *.zst) zstd -dcq ;; *) cat ;; esac <"$dir/$1"
+}
+give() { # PART COMMAND...: give it to a command; a failure on either side of the pipe is one
+    from=$1 && shift && rm -f "$work/broken"
+    { plain "$from" 2>"$work/said" || : >"$work/broken"; } |
+        { "$@" 2>>"$work/said" || : >"$work/broken" && cat >/dev/null; }
+    [ ! -e "$work/broken" ]
+}
+
+# Contents have a line a file, and in the last one what the bundle is; nothing that does not look just so is taken.
+h='([0-9a-f]{64})' n='(0|[1-9][0-9]{0,12})' word='"([A-Za-z0-9._+~-]*)"'
+path='([A-Za-z0-9_+~%@=^][A-Za-z0-9._+~%@=^:,/-]*)'
+line='s/^\{"in":'$n',"kind":"(index|payload|pointer|marker)","path":"'$path'","sha256":"'$h'","size":'$n
+line=$line',"upstream":"[!-~]*","verify":"[a-z]*"\},?$/\1 \2 \4 \5 \3/p'
+last='$s/^\],"format":2,"installer":"'$h'","kind":"(whole|volume|delta)","lock":"'$h'","name":'$word
+last=$last',"older":(null|\{[^{}]*\}),"part":'$n',"parts":'$n',"sequence":'$n',"target":'$word',"version":'$word
+last=$last'\}$/\2 \4 \6 \7 \8 \9 \1/p'
+number=0 && : >"$work/seen"
+while read -r part; do
+    number=$((number + 1)) wanted=$(listed "$part")
+    [ -f "$dir/$part" ] || die 2 "missing: $dir/$part"
+    digest=$(sha256 "$dir/$part")
+    [ "$digest" = "$wanted" ] || { [ -z "$wanted" ] && grep -q "^$digest  " "$work/sums"; } || # renamed, perhaps
+        die 3 "damaged or forged, not what SHA256SUMS says: $part" "copy it again"
+    give "$part" tar -tvf - >"$work/list" || die 3 "not a sound archive: $part: $(tail -n 1 "$work/said")"
+    ! grep -Evq '^(-rw-r--r--|drwxr-xr-x) ' "$work/list" || die 3 "a member that is no plain file or folder: $part"
+    first=$(head -n 1 "$work/list") && first=${first##* } && top=${first%%/*}
+    is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}/\.repobuild/CONTENTS\.json' "$first" || die 3 "not a bundle: $part: $first"
+    # The contents come first; what follows the first 64 MiB is not read.
+    { plain "$part" | head -c 67108864 | tar -xOf - "$first" >"$work/json"; } 2>/dev/null || :
+    sed -nE "$last" "$work/json" >"$work/tail"
+    sed -nE "$line" "$work/json" >"$work/files"
+    was=$name && read -r kind name this parts sequence target installer <"$work/tail" ||
+        die 3 "not contents of a form that is known here: $part" "use the install.sh beside the bundle"
+    [ "$top" = "$name" ] && is '[a-z]+[0-9]+(\.[0-9]+)?\.[a-z0-9_]+' "$target" ||
+        die 3 "not the repository that its folder says, or not a target: $part: $top, $target"
+    [ -z "$beside" ] || [ "$name" = "$was" ] || die 3 "a key for $was, and a repository of another name: $name"
+    [ "$(wc -l <"$work/json")" -eq "$(($(wc -l <"$work/files") + 2))" ] && ! grep -Eq '/(\.|/|$)' "$work/files" ||
+        die 3 "not a safe path, or not in the form of contents: $part"
+    awk -v top="$name" -v part="$this" -v parts="$parts" -v kind="$kind" '
+        function bad(what) { print what; exit 1 }
+        NR == FNR {  # a file of the contents: number of the part, kind, sha256, size, path
+            if (($2 == "marker") != ($5 == "repo_complete") || $5 in there) bad("listed twice, or not the marker: " $5)
+            if ($2 == "marker") { if ($1 != (kind == "whole")) bad("in the wrong part: " $5) }
+            else if ($1 > parts || !$1 && kind != "delta") bad("in no part: " $5)
+            there[$5]
+            if ($1 == part) size[top "/" $5] = $4
+            for (path = top "/" $5; sub("/[^/]*$", "", path);) folder[path]
+            next
+        }
+        FNR == 1 {
+            folder[top "/.repobuild"]
+            split("CONTENTS.json CONTENTS.sha256 install.sh", own)
+            for (i in own) size[top "/.repobuild/" own[i]] = "any"
+        }
+        NF != 6 || $4 !~ /^[0-9-]+$/ { bad("a strange member: " $0) }
+        { name = $6; if (sub("/$", "", name) != ($1 ~ /^d/) || name in seen) bad("there twice: " $6); seen[name] }
+        $1 ~ /^d/ ? !(name in folder) : !(name in size) { bad("not in the contents: " name) }
+        name in size && size[name] != "any" && size[name] != $3 { bad("of another size than in the contents: " name) }
+        END {
+            if (!("repo_complete" in there)) bad("no marker")
+            for (name in size) if (!(name in seen)) bad("missing: " name)
+        }
+    ' "$work/files" "$work/list" >"$work/bad" ||
+        die 3 "not what its contents say: $part: $(head -n 1 "$work/bad")"
+    sed '$s/,"part":[0-9]*,/,/' "$work/json" >"$work/json.$number"
+    cmp -s "$work/json.1" "$work/json.$number" ||
+        die 3 "parts of several bundles: $(tr '\n' ' ' <"$work/parts")" "name those of one"
+    ! one_of "$this" "$(cat "$work/seen")" || die 3 "given twice: part $this"
+    say "$this" >>"$work/seen"
+done <"$work/parts"
+this=0
+while [ $((this += 1)) -le "$parts" ]; do
+    one_of "$this" "$(cat "$work/seen")" ||
+        die 2 "still missing: volume $this of $parts: $(tail -n 1 "$work/parts" | sed "s/\.vol[0-9]*\./.vol$this./")"
+done
+
+# ---- 5. Where it goes: never over anything newer, never through a link, never over a folder that is none of ours -----
+
+folder=$home/$name
+if [ "${target%%.*}.${target##*.}" != "$host" ]; then
+    has --any-target || die 2 "made for $target, and this machine is $host" "to keep it for others: --any-target"
+    folder=$home/$target/$name
+fi
+tree=$root$folder && parent=${tree%/*} && area=$parent/.$name.repobuild
+awk -v at="$tree" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo 2>/dev/null && area=$tree/.repobuild
+for each in "$parent" "$tree" "$area"; do
+    [ "$each" = "$root$home" ] || [ ! -L "$each" ] || die 7 "a symbolic link stands where a folder has to be: $each"
+done
+[ -e "$tree/repo_complete" ] || [ -e "$tree/.repobuild" ] || [ -z "$(find "$tree" ! -type d 2>/dev/null)" ] ||
+    die 7 "this folder holds files, but is no repository: $tree" "move it away"
+before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/dev/null | head -n 1)
+[ "${before:-0}" -le "$sequence" ] || has --allow-older ||
+    die 3 "older than what is installed: $sequence before $before" "--allow-older"
+
+here() { # FILE of digests: whether the repository in place has all that it lists
+    [ -d "$tree" ] && (cd "$tree" && sha256sum -c "$1") >"$work/said" 2>/dev/null
+}
+awk '{ print $3 "  " $5 }' "$work/files" | sort -k 2 >"$work/digests"
+awk '!$1 && $2 != "marker" { print $3 "  " $5 }' "$work/files" >"$work/base"
+[ ! -s "$work/base" ] || here "$work/base" ||
+    die 3 "what this delta builds on is not here: $(grep -v ': OK$' "$work/said" | head -n 1)" \
+        "sh install.sh --have >have.txt, and on the other side: repobuild bundle --since have.txt"
+
+# ---- 6. Unpack beside it, prove every file, publish in one step ------------------------------------------------------
+
+exchange() { # swap two folders in one instant; fails where tools, kernel or file system cannot
+    case $(uname -m) in x86_64) call=316 ;; aarch64) call=276 ;; *) return 1 ;; esac
+    mv --exchange -T "$1" "$2" ||
+        perl -e 'exit(syscall(0 + shift, -100, shift, -100, shift, 2) != 0)' "$call" "$1" "$2" ||
+        python3 -c 'import ctypes as c, os, sys; a, b = map(os.fsencode, sys.argv[1:])
+sys.exit(c.CDLL(None).renameat2(-100, a, -100, b, 2) != 0)' "$1" "$2"
+} 2>/dev/null
+
+replace_files() { # one by one, payload first and pointers last, so that clients see the old indexes or the new ones
+    sed -n 's/^[0-9a-f]*  //p' "$tree/repo_complete" >>"$area/leaving-sh" 2>/dev/null || :
+    for each in payload index pointer marker; do
+        awk -v kind="$each" '$2 == kind { print $5 }' "$work/files" >"$work/moving"
+        while read -r path; do
+            mkdir -p "$tree/${path%"${path##*/}"}"
+            mv -f "$new/$path" "$tree/$path"
+        done <"$work/moving"
+        flush "$tree"
+    done
+    cp "$new/.repobuild"/* "$tree/.repobuild/"
+    cut -d ' ' -f 5 "$work/files" >"$work/moving"
+    grep -Fvx -f "$work/moving" "$area/leaving-sh" | grep -Ev '(^|/)(\.|/|$)' |
+        while read -r path; do [ -L "$tree/${path%/*}" ] || rm -f "$tree/$path"; done
+    here "$work/digests" || die 7 "not everything could be put in place, run this again: $tree"
+    rm -f "$area/leaving-sh"
+}
+
+if ! has --dry-run; then
+    mkdir -p "$parent" "$area" || die 7 "cannot be made: $area"
+    exec 9>>"$area/lock"
+    ! command -v flock >/dev/null || flock -n 9 || die 75 "another run is at work: $area"
+    rm -rf "$area"/incoming-sh.* # of a run that was killed
+fi
+if [ ! -e "$area/leaving-sh" ] && here "$work/digests"; then
+    say "already here: $tree"
+elif has --dry-run; then
+    say "would install $(wc -l <"$work/files") files for $target, made at $sequence, over ${before:-nothing}: $tree"
+else
+    need=$(awk '$1 { sum += $4 } END { printf "%.0f", sum / 1000 }' "$work/files")
+    [ "$(df -Pk "$area" | awk 'NR == 2 { print $4 }')" -ge "$need" ] || die 7 "no space for $need kB: $area"
+    staging=$(mktemp -d "$area/incoming-sh.XXXXXX")
+    new=$staging/$name
+    while read -r part; do
+        give "$part" tar -xof - -C "$staging" || die 7 "cannot be unpacked: $part: $(tail -n 1 "$work/said")"
+    done <"$work/parts"
+    { awk '$1 { print $5 }' "$work/files" && cd "$new" && ls .repobuild/*; } | sort >"$work/wanted"
+    (cd "$new" && find . ! -type d) | sed 's|^\./||' | sort | cmp -s - "$work/wanted" &&
+        [ -z "$(find "$staging" ! -type f ! -type d)" ] && cmp -s "$work/digests" "$new/.repobuild/CONTENTS.sha256" ||
+        die 3 "unpacked to something else than it listed"
+    : >"$work/copy"
+    [ -z "$(find "$tree" ! -user "$(id -u)" 2>/dev/null | head -n 1)" ] || say copy >"$work/copy"
+    cut -c 67- "$work/base" | while read -r path; do
+        mkdir -p "$new/${path%"${path##*/}"}"
+        [ ! -s "$work/copy" ] && ln "$tree/$path" "$new/$path" 2>/dev/null || cp -p "$tree/$path" "$new/$path"
+    done
+    if [ "$kind" != whole ]; then
+        grep -v '  repo_complete$' "$work/digests" >"$new/repo_complete"
+        touch -r "$new/.repobuild/CONTENTS.sha256" "$new/repo_complete"
+    fi
+    (cd "$new" && say "$installer  .repobuild/install.sh" | sha256sum -c - "$work/digests") >"$work/said" 2>&1 ||
+        die 3 "not what the contents say: $(grep -v ': OK$' "$work/said" | head -n 1)"
+    flush "$staging"
+    if [ ! -e "$tree" ]; then
+        mv "$new" "$tree"
+    elif [ "$area" != "$tree/.repobuild" ] && exchange "$new" "$tree"; then
+        rm -rf "$area/previous"
+        mv "$new" "$area/previous" # where repobuild rollback looks for it
+    else
+        [ -z "$(find "$tree" -type l)" ] || die 7 "a symbolic link is in the repository: $(find "$tree" -type l)"
+        mkdir -p "$tree/.repobuild"
+        replace_files
+    fi
+    ! command -v restorecon >/dev/null || restorecon -R "$parent" || :
+    flush "$tree"
+    say "installed $target, made at $sequence: $tree"
+fi
+! has --dry-run || exit 0
+
+# ---- 7. Clients ------------------------------------------------------------------------------------------------------
+
+url=$(sed -nE 's/^"endpoint": "([^"]*)",?$/\1/p' "$tree/repobuild.lock" | head -n 1)
+case $url in http://*) url=${url%:80} ;; *) url=${url%:443} ;; esac
+case $target in el*) ending_there=repo ;; *) ending_there=list ;; esac
+for each in gpg asc; do [ ! -e "$tree/$name.$each" ] || put "$tree.$each" <"$tree/$name.$each"; done
+client_text local "$target" "$tree" "file://$folder" | put "$tree-local.$ending_there"
+client_text http "$target" "$tree" "$url${folder#"$home"}" | put "$tree.$ending_there"
+[ "$(date +%s)" -ge "$sequence" ] ||
+    say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
+[ "$folder" != "$home/$name" ] || use local "$tree" "file://$folder"
