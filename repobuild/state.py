@@ -1,5 +1,7 @@
 """What is remembered between runs: how new each upstream was, and which root was believed last (G8).
 
+A bundle that was installed is remembered in the same way, by repository and target: its sequence as the date, no root.
+
 One JSON file in the state folder. It is read once, changed in memory, and saved under a short lock, merging with what
 other runs saved meanwhile: the newest Date of each upstream wins.
 """

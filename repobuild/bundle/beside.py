@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from repobuild.archive.contents import INSTALLER_NAME
-from repobuild.durable import Folder, check_component, disk_errors, seal
+from repobuild.durable import Folder, disk_errors, seal
 from repobuild.errors import HostileInputError, RefusedError
 from repobuild.progress import Progress
 from repobuild.record import sha256_of
@@ -20,7 +20,8 @@ SIGNATURE = "SHA256SUMS.asc"
 _SUMS_LIMIT = 16 << 20
 _SIGNATURE_LIMIT = 1 << 20
 """Bytes of SHA256SUMS, and of its signature."""
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._+~-]{0,199})")
+"""What install.sh takes: it refuses a whole list for one line of any other form."""
 
 
 def write_beside(
@@ -37,7 +38,11 @@ def write_beside(
     former = _former(folder, key)
     if key is not None and not former and folder.stat(SUMS) is not None:
         progress.note(f"not signed with this key, so what it lists is not listed again: {folder.path / SUMS}")
-    kept = {name: digest for name, digest in _lines(former).items() if folder.stat(name) is not None}
+    listed, strange = _lines(former)
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        progress.note(f"left out of {folder.path / SUMS}, not what install.sh takes: {strange[0][:200]!a}{more}")
+    kept = {name: digest for name, digest in listed.items() if folder.stat(name) is not None}
     for name, data in files.items():
         _write(folder, name, data)
     digests = kept | dict(parts) | {name: sha256_of(data) for name, data in files.items()}
@@ -111,21 +116,16 @@ def _fits(key: SigningKey, text: bytes, signature: bytes) -> bool:
     return True
 
 
-def _lines(text: bytes) -> dict[str, str]:
-    """Return the sha256 of each file that a list names; lines of any other form are left out."""
-    found = {}
+def _lines(text: bytes) -> tuple[dict[str, str], list[str]]:
+    """Return the sha256 of each file that a list names, and the lines that name none."""
+    found, strange = {}, []
     for line in text.decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line)
-        if match and _is_name(match[2]):
+        if match and match[2] not in {SUMS, SIGNATURE}:
             found[match[2]] = match[1]
-    return found
-
-
-def _is_name(text: str) -> bool:
-    try:
-        return check_component(text) not in {SUMS, SIGNATURE}
-    except HostileInputError:
-        return False
+        else:
+            strange.append(line)
+    return found, strange
 
 
 def _write(folder: Folder, name: str, data: bytes) -> None:

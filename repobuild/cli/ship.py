@@ -12,6 +12,7 @@ from repobuild.cli.console import err, fields, out, out_json, size
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import ProofError, RepobuildError, UsageError
+from repobuild.manifest import Manifest
 from repobuild.model import Target
 from repobuild.targets import parse_target
 
@@ -43,6 +44,7 @@ def bundle(
     """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network."""
     old = None if since is None else pipeline.read_old(since)
     chosen = run.targets(targets) if old is None else _only(run, targets, old.target)
+    _warn_of_other_repositories(run.manifest_of(chosen[0]))
     ending = options.pop("ending") or pipeline.Packing.GZIP.value
     order = pipeline.BundleOrder(packing=pipeline.Packing(ending), old=old, **_named(run, chosen, folder), **options)
     results = []
@@ -73,6 +75,15 @@ def _named(run: Run, targets: Sequence[Target], folder: Path | None) -> dict[str
     return {"out": folder or above, "below": below.strip("/"), "pattern": manifest.cache_pkg_name}
 
 
+def _warn_of_other_repositories(manifest: Manifest) -> None:
+    for name in manifest.cache_repo:
+        if name != manifest.name:
+            err(
+                f"warning: cache_repo names {name}: repobuild writes one bundle for each repository; "
+                "bundle it with its own manifest into the same folder"
+            )
+
+
 def _only(run: Run, targets: Sequence[str], target: str) -> list[Target]:
     """Return the one target that a delta is for."""
     chosen = run.targets(targets or (target,))
@@ -91,7 +102,8 @@ def _report_bundle(target: str, result: "pipeline.BundleResult") -> None:
         if part.is_deleted_by_pigsty:
             err(
                 f"{target}: Pigsty's bootstrap deletes a bundle of 409,600,000 bytes or less; "
-                f"before handing it to bootstrap: truncate -s 410M {part.path}"
+                f"before handing it to bootstrap: truncate -s 410M {part.path}; "
+                "`repobuild install` takes the lengthened copy too, install.sh wants the original"
             )
     if result.signers:
         for fingerprint in result.signers:

@@ -95,7 +95,8 @@ def read_key(path: Path) -> bytes:
 def keys_in_place(home: Path) -> tuple[KnownKey, ...]:
     """Return the keys of the repositories below the home, each for the repository of that name.
 
-    Only those that nobody but this user and root can have put there: what a web server's user owns says nothing.
+    Only those that nobody but this user and root can have put there, from the home on: what lies in a folder of a web
+    server's user says nothing, since that user may exchange it.
     """
     if not home.is_dir():
         return ()
@@ -113,14 +114,16 @@ def _keys_below(folder: Folder) -> Iterator[KnownKey]:
             status = repository.stat(f"{name}.gpg")
             if repository.stat(MARKER) is None or status is None:
                 continue
-            if all(_is_safe(each) for each in (os.fstat(repository.fileno()), status)):
+            if _is_safe(os.fstat(repository.fileno())) and _is_safe(status):
                 with suppress(RefusedError):
                     data = repository.read(f"{name}.gpg", _KEY_LIMIT)
                     yield from known_keys([(name, data or b"")], name)
 
 
 def _folders(folder: Folder) -> list[str]:
-    """Return the names of the folders in a folder that are not hidden."""
+    """Return the names of the folders in a folder that are not hidden; none where others may exchange them."""
+    if not _is_safe(os.fstat(folder.fileno())):
+        return []
     found = {name: folder.stat(name) for name in folder.names() if not name.startswith(".")}
     return [name for name, status in found.items() if status is not None and stat.S_ISDIR(status.st_mode)]
 

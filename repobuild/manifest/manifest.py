@@ -110,7 +110,7 @@ class Manifest:
     cache_pkg_dir: str
     """The folder of bundles with the same variables; empty for our own."""
     cache_repo: tuple[str, ...]
-    """Names of the repositories in a bundle; none for this one."""
+    """Names of the repositories that Pigsty puts in one bundle; ours holds `name` alone."""
     portal: Portal
     warnings: tuple[str, ...]
 

@@ -13,6 +13,7 @@ from repobuild.model import LOCK_NAME, Lock
 from repobuild.pipeline.making import beside, published_key
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository
+from repobuild.state import Seen
 from repobuild.targets import parse_target
 
 _SHOWN = 3
@@ -81,7 +82,7 @@ def install(session: Session, paths: Sequence[Path], request: InstallRequest) ->
 
     Raises:
         RefusedError: when a part, or who signed it, is not what it has to be; nothing of it is visible then.
-        RollbackError: when a bundle is older than what is installed.
+        RollbackError: when a bundle is older than what is installed, or was.
         DiskError: when all of them together find no room.
     """
     judge = Judge(_trust(session, request))
@@ -131,7 +132,7 @@ def _plan(session: Session, bundles: Sequence[Bundle], request: InstallRequest) 
         )
         before = earlier.get(spec)
         installed = before.sequence if before is not None else _sequence_at(session, spec)
-        _refuse_older(contents, installed, request)
+        _refuse_older(session, contents, installed, request)
         numbers = (part.contents.part for part in bundle.parts)
         plan = installing.plan_install(spec, contents, numbers, before)
         jobs.append(_Job(bundle=bundle, spec=spec, plan=plan, installed=installed))
@@ -153,13 +154,21 @@ def _refuse_other(contents: Contents, request: InstallRequest) -> None:
         )
 
 
-def _refuse_older(contents: Contents, installed: int | None, request: InstallRequest) -> None:
-    if installed is not None and contents.sequence < installed and not request.allow_older:
+def _refuse_older(session: Session, contents: Contents, installed: int | None, request: InstallRequest) -> None:
+    """Refuse what is older than what is in place, or than what was: the place may have been emptied or damaged."""
+    remembered = session.memory.get(_memory_key(contents))
+    newest = max(installed or 0, remembered.date if remembered is not None else 0)
+    if contents.sequence < newest and not request.allow_older:
+        what = "is installed" if newest == installed else "was installed here before"
         raise RollbackError(
-            f"the bundle is older than what is installed: {contents.sequence} before {installed}",
+            f"the bundle is older than what {what}: {contents.sequence} before {newest}",
             "to install it nevertheless, give --allow-older; clients of a signed repository ignore indexes that are "
             "older than theirs, so rather roll back where bundles are made, and bring the bundle of that",
         )
+
+
+def _memory_key(contents: Contents) -> str:
+    return f"installed {contents.name} {contents.target}"
 
 
 def _sequence_at(session: Session, spec: InstallSpec) -> int | None:
@@ -190,9 +199,15 @@ def _rehearse(session: Session, job: _Job) -> Installed:
 def _install(session: Session, job: _Job, request: InstallRequest) -> Installed:
     contents = job.bundle.contents
     repository = session.repository(contents.target, contents.name)
+    installed = job.installed
+
+    def admit() -> None:
+        nonlocal installed  # another run, or install.sh, may have published since the plan was made
+        installed = _sequence_at(session, job.spec)
+        _refuse_older(session, contents, installed, request)
+
     with installing.receive(job.spec, contents, session.progress) as staging:
-        installed = _sequence_at(session, job.spec)  # another run may have installed since the plan was made
-        _refuse_older(contents, installed, request)
+        admit()
         staging.require_room()
         for part in job.bundle.parts:
             staging.take(part)
@@ -204,7 +219,8 @@ def _install(session: Session, job: _Job, request: InstallRequest) -> Installed:
         incoming = staging.finish()
         chosen = _lock_of(incoming.lock_text, contents)
         now, progress = session.settings.now, session.progress
-        repository.publish(incoming.tree, incoming.source, beside={}, now=now, progress=progress)
+        repository.publish(incoming.tree, incoming.source, beside={}, now=now, progress=progress, admit=admit)
+        _remember_sequence(session, contents, request)
         repository.write_beside(beside(session, chosen, published_key(repository, chosen.name)))
         receipt = _receipt(session, job, incoming, installed, request)
     _remember(session, job)
@@ -291,6 +307,13 @@ def _receipt(
             time=session.settings.now,
         ),
     )
+
+
+def _remember_sequence(session: Session, contents: Contents, request: InstallRequest) -> None:
+    """Let nothing older in from now on, whatever happens to what is in place (G8)."""
+    keep = session.memory.force if request.allow_older else session.memory.put
+    keep(_memory_key(contents), Seen(contents.sequence, root="", signature=""))
+    session.memory.save()
 
 
 def _remember(session: Session, job: _Job) -> None:

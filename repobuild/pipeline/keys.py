@@ -11,6 +11,7 @@ from repobuild.targets import ALL_TARGETS
 
 _LIMIT = 1 << 20
 """Bytes of a key file."""
+_LOCK = ".rotation.lock"
 _FINISH = "end it when every client has the new key: repobuild key rotate --finish"
 
 
@@ -34,13 +35,20 @@ def begin_rotation(path: Path, new: bytes) -> None:
     """Put a new secret key into `path`, and the one that is there beside it: from now on both sign.
 
     The older key is on disk at its new place before the new one takes the old place, so that a run cut short between
-    the two leaves one key under two names, which signs once.
+    the two leaves one key under two names, which signs once. An older key that is there is never replaced.
+
+    Raises:
+        BusyError: when another run changes the keys in this folder.
+        UsageError: when there is no key, or an older one that takes the place.
     """
-    with Folder.open(path.absolute().parent) as folder:
+    older = older_path(path)
+    with Folder.open(path.absolute().parent) as folder, folder.lock(_LOCK):
         former = folder.read(path.name, _LIMIT)
         if former is None:
             raise UsageError(f"there is no signing key: {path}", "make one: repobuild key new")
-        folder.write(older_path(path).name, former, mode=0o600)
+        if folder.read(older.name, _LIMIT) not in {None, former}:
+            raise UsageError(f"an older key is there already: {older}", _FINISH)
+        folder.write(older.name, former, mode=0o600)
         folder.write(path.name, new, mode=0o600)
 
 
@@ -48,10 +56,11 @@ def finish_rotation(path: Path, key: SigningKey) -> Path:
     """Let the older key of the two sign no more; return where its file is now.
 
     Raises:
+        BusyError: when another run changes the keys in this folder.
         UsageError: when no rotation is under way.
     """
     older = older_path(path)
-    with Folder.open(path.absolute().parent) as folder:
+    with Folder.open(path.absolute().parent) as folder, folder.lock(_LOCK):
         if folder.stat(older.name) is None:
             raise UsageError(f"no rotation is under way: there is no {older}", "begin one: repobuild key rotate")
         retired = retired_path(path, key.fingerprints[0])

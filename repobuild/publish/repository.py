@@ -23,6 +23,10 @@ from repobuild.record import GENERATION, Generation, read_generation, read_text
 Exchange = Callable[[Folder, str, Folder, str], bool]
 
 
+def _admit_all() -> None:
+    """Set no condition."""
+
+
 @dataclass(frozen=True, slots=True)
 class Current:
     """What is published now."""
@@ -59,7 +63,14 @@ class Repository:
         return self._home.joinpath(*self._above, self._name)
 
     def publish(
-        self, tree: Tree, source: Source, *, beside: Mapping[str, bytes], now: int, progress: Progress = SILENT
+        self,
+        tree: Tree,
+        source: Source,
+        *,
+        beside: Mapping[str, bytes],
+        now: int,
+        progress: Progress = SILENT,
+        admit: Callable[[], None] = _admit_all,
     ) -> None:
         """Make `tree` what this repository serves: until then the former one is served, and on failure still.
 
@@ -69,6 +80,7 @@ class Repository:
             beside: files that lie next to the repository's folder, by name.
             now: seconds since the epoch, for what is carried over.
             progress: hears what is done.
+            admit: called when no other run can publish here any more; what it raises leaves everything as it is.
 
         Raises:
             BusyError: when another run publishes here.
@@ -77,6 +89,7 @@ class Repository:
         """
         with self._locked(progress) as area:
             area.settle()
+            admit()
             repository = area.repository()
             former = Former.read(repository) if repository is not None else None
             if former is not None:

@@ -133,3 +133,4 @@ def test_people_are_told_of_digests_signature_and_pigsty(site: Site, tmp_path: P
     assert hashlib.sha256(path.read_bytes()).hexdigest() in done.stdout
     assert "not signed" in done.stdout
     assert f"truncate -s 410M {path}" in done.stderr
+    assert "install.sh wants the original" in done.stderr

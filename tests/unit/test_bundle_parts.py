@@ -34,6 +34,7 @@ from repobuild.bundle.older import parse_have
 from repobuild.bundle.run import installer_text
 from repobuild.errors import DiskError, HostileInputError, ProofError, RefusedError, UsageError
 from repobuild.model import LOCK_NAME, MARKER
+from repobuild.progress import Silent
 from repobuild.record import sha256_of
 from repobuild.signing import SigningKey, generate
 
@@ -42,6 +43,14 @@ TESTS = Path(__file__).parents[1]
 LATER = 1_702_000_000
 SMALL = 150_000
 """Bytes of a volume: room for the largest package of a fabricated repository, contents and installer."""
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def spec_of(repository: Fabricated, **words) -> BundleSpec:
@@ -602,6 +611,22 @@ def test_an_unsigned_list_keeps_what_it_listed_and_is_still_there(repository, tm
     bundle(repository, out)
 
     assert sorted(sums(out)) == ["install.sh", "other.tgz", f"{STEM}.tgz"]
+
+
+@pytest.mark.parametrize("name", ["with space.tgz", "-rf", ".hidden", "b\u00fcndel.tgz", "a" * 201])
+def test_a_name_that_install_sh_refuses_is_not_listed_again_and_named(repository, tmp_path, key, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(b"theirs")
+    text = f"{'0' * 64}  {name}\n".encode()
+    (out / "SHA256SUMS").write_bytes(text)
+    (out / "SHA256SUMS.asc").write_bytes(key.detach_sign(text))
+    told = Told()
+
+    write_bundle(repository.path, out, spec_of(repository, key=key), told)
+
+    assert name not in sums(out)
+    assert any("not what install.sh takes" in each for each in told.notes)
 
 
 def test_a_list_that_is_not_signed_any_more_has_no_signature_beside_it(tmp_path, key):

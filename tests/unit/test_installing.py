@@ -41,12 +41,13 @@ from repobuild.errors import (
     UsageError,
     VerificationError,
 )
-from repobuild.install import InstallSpec, Judge, TrustSpec, inspect, part, plan, recall, remember
+from repobuild.install import InstallSpec, Judge, TrustSpec, inspect, keys_in_place, part, plan, recall, remember
 from repobuild.install import receive as receive_staging
 from repobuild.install.sums import parse_sums
 from repobuild.install.trust import KnownKey
 from repobuild.model import LOCK_NAME, MARKER
 from repobuild.pipeline import InstallRequest, check_bundle, have, install, rollback
+from repobuild.progress import Silent
 from repobuild.record import sha256_of
 from repobuild.signing import SigningKey
 
@@ -197,19 +198,30 @@ def test_the_key_of_the_repository_in_place_is_believed(near, far, key):
     assert receive(far, only(near / "out-new"))[0].signer == key.fingerprint
 
 
-@pytest.mark.parametrize("spoil", ["owner", "mode", "folder"])
+@pytest.mark.parametrize("spoil", ["owner", "mode", "folder", "home", "home's mode"])
 def test_a_key_in_place_that_others_can_have_put_there_is_not_believed(near, far, key, spoil):
     receive(far, only(near / "out-old"), fingerprints=(key.fingerprint,))
     (far / "state" / "trust.json").unlink()
     place = far / "www" / "pigsty"
-    if spoil == "mode":
-        (place / "pigsty.gpg").chmod(0o666)
+    spoilt = {"folder": place, "home": far / "www", "home's mode": far / "www"}.get(spoil, place / "pigsty.gpg")
+    if "mode" in spoil:
+        spoilt.chmod(0o777)
     elif os.geteuid() == 0:
-        os.chown(place / "pigsty.gpg" if spoil == "owner" else place, 12345, 12345)
+        os.chown(spoilt, 12345, 12345)
     else:
         pytest.skip("giving files away needs root")
 
     refuse(far, only(near / "out-new"), kind=VerificationError)
+
+
+def test_a_key_in_place_below_a_targets_folder_of_others_is_not_believed(near, far, key):
+    receive(far, only(near / "out-old"), target="d13.x86_64", fingerprints=(key.fingerprint,))
+    (far / "state" / "trust.json").unlink()
+    assert len(keys_in_place(far / "www")) == 1
+
+    (far / "www" / "d12.x86_64").chmod(0o777)
+
+    refuse(far, only(near / "out-new"), kind=VerificationError, target="d13.x86_64")
 
 
 def test_the_machines_own_signing_key_is_believed(near, far, key):
@@ -547,6 +559,55 @@ def test_an_older_bundle_is_refused_unless_it_is_allowed(near, far, key):
     assert "--allow-older" in refuse(far, only(near / "out-old"), kind=RollbackError)
     receive(far, only(near / "out-old"), allow_older=True)
     assert served(far) == tree(near / "old" / "pigsty")
+
+
+@pytest.mark.parametrize("loss", ["purged", "damaged"])
+def test_an_older_bundle_is_refused_also_where_the_newer_one_is_lost(near, far, key, loss):
+    receive(far, only(near / "out-new"), fingerprints=(key.fingerprint,))
+    if loss == "purged":
+        shutil.rmtree(far / "www")
+    else:
+        (far / "www" / "pigsty" / LOCK_NAME).write_bytes(b"damaged")
+
+    assert "was installed here before" in refuse(far, only(near / "out-old"), kind=RollbackError)
+    receive(far, only(near / "out-new"))
+    assert served(far) == tree(near / "new" / "pigsty")
+
+
+def test_what_an_operator_lets_in_is_the_oldest_from_then_on(near, far, key):
+    receive(far, only(near / "out-new"), fingerprints=(key.fingerprint,))
+    receive(far, only(near / "out-old"), allow_older=True)
+    shutil.rmtree(far / "www")
+
+    assert receive(far, only(near / "out-old"))[0].lock is not None
+
+
+def test_what_was_installed_of_one_target_or_name_says_nothing_of_another(near, far, key, tmp_path):
+    receive(far, only(near / "out-new"), fingerprints=(key.fingerprint,))
+    [path] = bundle(build(tmp_path / "second", OLD, TIME, name="other", key=key), tmp_path / "out", key=key)
+
+    assert receive(far, path, fingerprints=(key.fingerprint,))[0].lock is not None
+
+
+class Meanwhile(Silent):
+    """Lets another program publish a repository while the first part is unpacked."""
+
+    def __init__(self, newer: Path, place: Path) -> None:
+        self._newer, self._place = newer, place
+
+    def advance(self, count: int) -> None:
+        if (self._place.parent / ".pigsty.repobuild" / "install.lock").exists() and not self._place.exists():
+            shutil.copytree(self._newer, self._place)
+
+
+def test_an_older_bundle_is_refused_when_install_sh_published_a_newer_one_meanwhile(near, far, key):
+    with session(far) as run:
+        run.progress = Meanwhile(near / "new" / "pigsty", far / "www" / "pigsty")
+
+        with pytest.raises(RollbackError):
+            list(install(run, [only(near / "out-old")], InstallRequest(fingerprints=(key.fingerprint,))))
+
+    assert served(far) == tree(near / "new" / "pigsty")
 
 
 def test_an_install_heals_a_repository_whose_lock_is_damaged(near, far, key):
