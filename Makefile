@@ -3,6 +3,7 @@
 VENV     := .venv
 PYTHON   := $(VENV)/bin/python
 PYTEST   := $(PYTHON) -m pytest
+BESIDE   := -n 2 --dist loadgroup
 TARGETS  ?=
 ARGS     ?=
 
@@ -28,10 +29,10 @@ sync: $(VENV)/installed          ## Build the repository of the INFRA stack (TAR
 test: lint unit integration      ## Everything that CI runs
 
 unit: $(VENV)/tested             ## Unit tests
-	$(PYTEST) -q tests/unit $(ARGS)
+	$(PYTEST) -q $(BESIDE) tests/unit $(ARGS)
 
 integration: $(VENV)/tested      ## Tests with real apt, dpkg, nginx and the archive
-	$(PYTEST) -q tests/integration $(ARGS)
+	$(PYTEST) -q $(BESIDE) tests/integration $(ARGS)
 
 lint: $(VENV)/developed          ## ruff, mypy, shellcheck
 	$(VENV)/bin/ruff format --check repobuild scripts tests
@@ -50,7 +51,8 @@ bench: $(VENV)/tested            ## Measure against the peers; fails when a figu
 	$(PYTHON) scripts/bench.py $(ARGS)
 
 oracle: $(VENV)/tested           ## 200 random manifests against real apt, 24,000 jobs against real dnf
-	REPOBUILD_ORACLE=200 $(PYTEST) -q -s tests/integration/test_apt_oracle.py tests/integration/test_dnf_oracle.py
+	REPOBUILD_ORACLE=200 $(PYTEST) -q -s tests/integration/test_apt_oracle.py tests/integration/test_dnf_oracle.py \
+		tests/integration/test_proof_oracle.py
 
 crash: $(VENV)/tested            ## Every crash point, not a sample
 	REPOBUILD_CRASH=full $(PYTEST) -q tests/integration/test_crash.py

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+from repobuild.bases import BasePin
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.model import PACKAGE_KEYS, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
@@ -66,6 +67,10 @@ def write(lock: Lock) -> bytes:
     }
     if lock.generation:
         fields["generation"] = _json(lock.generation)
+    if lock.taken:
+        fields["taken"] = _lines(_json(list(each)) for each in lock.taken)
+    if lock.bases:
+        fields["bases"] = _lines(_json([each.name, each.sha256, each.is_resolved]) for each in lock.bases)
     if lock.foreign:
         fields["foreign"] = _lines(_json(list(each)) for each in lock.foreign)
     return ("{\n" + ",\n".join(f"{_json(key)}: {fields[key]}" for key in sorted(fields)) + "\n}\n").encode()
@@ -135,6 +140,7 @@ def _pin_fields(pin: RootPin) -> dict[str, object]:
         "date": pin.date,
         "signer": pin.signer,
         "verify": pin.verify.value,
+        **({"module": pin.module} if pin.module else {}),
     }
 
 
@@ -227,6 +233,16 @@ class _Fields:
             raise ValueError(f"{key}: expected some of {', '.join(sorted(_EXTRAS))}, got {unknown[0][:40]!r}")
         return tuple((kind, inner.text(kind)) for kind in sorted(inner._fields))
 
+    def bases(self, key: str) -> tuple[BasePin, ...]:
+        """Return a list that may be absent, of bases."""
+        rows = self._fields.get(key, [])
+        if not isinstance(rows, list) or not all(isinstance(each, list) and len(each) == 3 for each in rows):
+            raise TypeError(f"{key}: expected lists of name, sha256 and flag")
+        parts = [_Fields({"name": name, "sha256": sha256, "flag": flag}) for name, sha256, flag in rows]
+        return tuple(
+            BasePin(row.file_name("name"), row.digest("sha256", may_be_empty=True), row.flag("flag")) for row in parts
+        )
+
     def inner(self, key: str) -> "_Fields":
         return _Fields(self._fields[key])
 
@@ -266,7 +282,9 @@ def _lock(fields: _Fields) -> Lock:
         unverified=fields.texts("unverified"),
         gone=fields.texts("gone"),
         foreign=fields.couples("foreign"),
+        taken=fields.couples("taken"),
         generation=fields.text("generation", may_be_absent=True),
+        bases=fields.bases("bases"),
     )
 
 
@@ -288,6 +306,7 @@ def _pin(fields: _Fields) -> RootPin:
         date=fields.number("date"),
         signer=fields.text("signer"),
         verify=Verify(fields.text("verify")),
+        module=fields.text("module", may_be_absent=True),
     )
 
 

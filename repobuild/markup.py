@@ -1,5 +1,7 @@
-"""XML from outside: read within bounds, without document types and what they could define."""
+"""XML from outside: read within bounds, without document types and what they could define. And text on its way out."""
 
+import re
+from html import escape
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -9,6 +11,13 @@ _MAX_ELEMENTS = 100_000
 _MAX_DEPTH = 32
 _MAX_TEXT = 1 << 20
 """Characters of one element's text."""
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]")
+"""Signs that show nothing, or turn the text around them."""
+
+
+def html_text(text: str) -> str:
+    """Return text for an HTML element or a quoted attribute; what could not be seen is replaced by U+FFFD."""
+    return escape(_UNSEEN.sub("\ufffd", text))
 
 
 def read_xml(content: bytes, what: str) -> Element:

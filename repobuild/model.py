@@ -23,6 +23,8 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from repobuild.bases import BasePin, Bases
+
 MARKER = "repo_complete"
 LOCK_NAME = "repobuild.lock"
 """Name of the lock inside a repository: a file of the tree, listed in the marker."""
@@ -212,6 +214,8 @@ class Job:
     """Which module a want's group expects it from, by want."""
     generation: str = ""
     """`v3` where clients' files are to follow Pigsty's third generation."""
+    bases: Bases = Bases()  # noqa: RUF009 -- frozen
+    """From what the repository has to install."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +282,8 @@ class RootPin:
     signer: str
     """Fingerprint of the primary key, "" when not verified."""
     verify: Verify
+    module: str = ""
+    """As the manifest says it; "" in locks that do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +316,10 @@ class Lock:
     """Wants that another module's upstream satisfied than their group expects, each with that upstream."""
     generation: str = ""
     """As of the job."""
+    bases: tuple[BasePin, ...] = ()
+    """From what the wants have to install, in order; none for `empty` alone."""
+    taken: tuple[tuple[str, str], ...] = ()
+    """Wants and the file name of what was chosen for each, as of the resolution; empty in locks that do not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

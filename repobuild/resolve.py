@@ -248,6 +248,22 @@ def _named(universe: Universe[C], want: _Want[C]) -> str:
     return f"{want.text} ({universe.name_of(want.candidate)})"
 
 
+def refuse_rivals(packages: Iterable[Package]) -> None:
+    """Refuse two files of one name, which a repository cannot hold.
+
+    Raises:
+        HostileInputError: naming their upstreams.
+    """
+    known: dict[str, Package] = {}
+    for package in packages:
+        other = known.setdefault(package.filename, package)
+        if other.sha256 != package.sha256:
+            raise HostileInputError(
+                f"two files of one name, from upstreams {other.upstream} and {package.upstream}: {package.filename}",
+                "leave one of them out of the manifest, or pin the package to one upstream",
+            )
+
+
 def _union(solutions: Iterable[Solution]) -> tuple[Choice, ...]:
     """Return the choices of all sets, each once.
 

@@ -34,3 +34,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         "XDG_CACHE_HOME": root / "cache",
     }
     return {**os.environ, **{name: str(path) for name, path in folders.items()}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, where tests run beside each other, what shares what was built once: a file, or the real archive."""
+    for item in items:
+        is_of_archive = "built" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("archive" if is_of_archive else item.path.stem))

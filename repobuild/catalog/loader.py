@@ -360,7 +360,15 @@ class Loader:
 
 def pin_of(upstream: Upstream, form: Format) -> RootPin:
     """Return the pin of an upstream that was skipped."""
-    return RootPin(name=upstream.name, path=form.path(upstream), sha256="", date=0, signer="", verify=upstream.verify)
+    return RootPin(
+        name=upstream.name,
+        path=form.path(upstream),
+        sha256="",
+        date=0,
+        signer="",
+        verify=upstream.verify,
+        module=upstream.module,
+    )
 
 
 def _unpinned(indexes: Iterable[IndexFile]) -> tuple[str, ...]:

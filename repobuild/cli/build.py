@@ -1,15 +1,15 @@
-"""sync, plan, lock, show."""
+"""sync, plan, lock."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, report_error, size, steps, table
-from repobuild.cli.options import building, common, narrowing, publishing
+from repobuild.cli.console import err, fields, out, out_json, size, steps, table
+from repobuild.cli.failures import Failures, failed_json
+from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import RepobuildError
 from repobuild.model import Lock, Target
@@ -60,46 +60,6 @@ def _check(run: Run, chosen: Sequence[Target]) -> int:
     return failures.exit_code() or (CHECK_EXIT_CODE if pending else 0)
 
 
-class Failures:
-    """What went wrong for which target. Each error is said at once, and does not stop the other targets."""
-
-    def __init__(self, run: Run, targets: Sequence[Target]) -> None:
-        self._names = [each.name for each in targets]
-        self._debug = run.debug
-        self._met: dict[str, RepobuildError] = {}
-        self._hints: set[str | None] = set()
-        """Given already: what helps several targets is said once."""
-
-    def add(self, names: Sequence[str], error: RepobuildError) -> None:
-        """Take note of an error that ends these targets."""
-        self._met.update(dict.fromkeys(names, error))
-        is_news = error.hint not in self._hints
-        self._hints.add(error.hint)
-        of = f"{', '.join(names)}: " if len(self._names) > 1 else ""
-        report_error(error, of=of, debug=self._debug, with_hint=is_news)
-
-    @contextmanager
-    def of(self, target: Target) -> Iterator[None]:
-        """Take note of an error in the block, and go on after it."""
-        try:
-            yield
-        except RepobuildError as error:
-            self.add((target.name,), error)
-
-    def in_order(self) -> list[tuple[str, RepobuildError]]:
-        """Return the failures in the order of the targets."""
-        return [(name, self._met[name]) for name in self._names if name in self._met]
-
-    def among(self, results: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
-        """Return results for machines, each with its `target`, and the failures among them, in the targets' order."""
-        failed = [{"target": name, **_failure_json(error)} for name, error in self.in_order()]
-        return sorted((*results, *failed), key=lambda each: self._names.index(str(each["target"])))
-
-    def exit_code(self) -> int:
-        """Return the exit code of the first failure, 0 when there is none."""
-        return next((error.exit_code for _, error in self.in_order()), 0)
-
-
 def sync_targets(
     run: Run, session: pipeline.Session, targets: Sequence[Target], *, wants: Sequence[str] = ()
 ) -> tuple[list["pipeline.Outcome"], list[tuple[str, RepobuildError]]]:
@@ -112,15 +72,6 @@ def sync_targets(
             orders.append((pipeline.add_wants(job, wants) if wants else job, run.lock_path(target)))
     outcomes = pipeline.sync_all(session, orders, failures.add)
     return outcomes, failures.in_order()
-
-
-def failed_json(failures: Sequence[tuple[str, RepobuildError]]) -> dict[str, object]:
-    """Return failures for machines, by target."""
-    return {name: _failure_json(error) for name, error in failures}
-
-
-def _failure_json(error: RepobuildError) -> dict[str, object]:
-    return {"error": error.message, "hint": error.hint, "exit": error.exit_code}
 
 
 def _outcome_json(outcome: "pipeline.Outcome") -> dict[str, object]:
@@ -319,41 +270,4 @@ def lock(run: Run, targets: Sequence[str]) -> int:
     return failures.exit_code()
 
 
-@click.command()
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--region", help="Which mirrors: auto, host, default, china, europe ….")
-@narrowing
-@common
-def show(run: Run, targets: Sequence[str]) -> int:
-    """Show what TARGETs see of the manifest: upstreams with their URLs, and the wants, expanded."""
-    chosen = run.targets(targets)
-    failures, described = Failures(run, chosen), []
-    for target in chosen:
-        with failures.of(target):
-            described.append(run.description(target))
-    if run.json:
-        found = failures.among(each.to_json() for each in described)
-        out_json(found[0] if len(found) == 1 else found)
-        return failures.exit_code()
-    for each in described:
-        out(f"{each.target} ({each.region})")
-        out(f"  nodes read: {' '.join(each.node_modules)}")
-        for upstream in each.upstreams:
-            options = " ".join(f"{key}={_word(value)}" for key, value in upstream.options.items())
-            out(f"  {upstream.name} [{upstream.module}] {options}")
-            for url in upstream.baseurl:
-                out(f"    {url}")
-        for group in each.groups:
-            out(f"  {' '.join(group)}")
-        if each.installs:
-            out("  the playbooks install:")
-        for group in each.installs:
-            out(f"    {' '.join(group)}")
-    return failures.exit_code()
-
-
-def _word(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-COMMANDS = (sync, plan, lock, show)
+COMMANDS = (sync, plan, lock)

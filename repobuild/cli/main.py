@@ -10,7 +10,7 @@ from contextlib import suppress
 import click
 
 from repobuild import __version__
-from repobuild.cli import build, house, install, keys, serve, ship
+from repobuild.cli import bases, build, house, install, keys, serve, ship, show, tell
 from repobuild.cli.console import err, report_error
 from repobuild.errors import RepobuildError, UsageError
 
@@ -24,7 +24,8 @@ def root() -> None:
     """Build local YUM and APT repositories and offline bundles: verified, for any target, from any host."""
 
 
-for _command in (*build.COMMANDS, *ship.COMMANDS, *install.COMMANDS, *serve.COMMANDS, *keys.COMMANDS, *house.COMMANDS):
+_ROOMS = (build, show, ship, install, bases, tell, serve, keys, house)
+for _command in (command for room in _ROOMS for command in room.COMMANDS):
     root.add_command(_command)
 
 

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repobuild import pipeline
-from repobuild.cli.build import failed_json, sync_targets
+from repobuild.cli.build import sync_targets
 from repobuild.cli.console import err, fields, out, out_json, size
+from repobuild.cli.failures import failed_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import ProofError, RepobuildError, UsageError
 from repobuild.manifest import Manifest
 from repobuild.model import Target
 from repobuild.targets import parse_target
+
+if TYPE_CHECKING:
+    from repobuild.check import Receipt
 
 
 def _volume_size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -142,34 +146,42 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
 
 
 @click.command()
-@click.argument("places", nargs=-1, metavar="[PATH|BUNDLE|TARGET]...")
+@click.argument("places", nargs=-1, metavar="[PATH|BUNDLE|LOCK|TARGET]...")
+@click.option(
+    "--key",
+    "public_key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The public key that has to have signed it; the one published with it when not given.",
+)
 @common
-def check(run: Run, places: Sequence[str]) -> None:
-    """Prove repositories and bundles: hash every file against what it has to be. PATH is a repository's folder."""
+def check(run: Run, places: Sequence[str], public_key: Path | None) -> None:
+    """Prove repositories, bundles and locks: every byte, what clients will read, and that every want installs."""
+    receipts = []
     with run.session() as session:
         paths = paths_of(run, session, places)
         for path in paths:
             if not path.exists():
                 raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
-        receipts = [
-            pipeline.check(session, path) if path.is_dir() else pipeline.check_bundle(session, path) for path in paths
-        ]
+        receipts = [(path, _check(session, path, public_key)) for path in paths]
     if run.json:
-        out_json(
-            [
-                {**fields(each, ("path", "marker", "files", "size")), "problems": [str(p) for p in each.problems]}
-                for each in receipts
-            ]
-        )
-    for each in receipts:
-        if each.is_whole and not run.json:
-            out(f"{each.path}: {each.files} files, {size(each.size)}: whole")
-        elif not run.json:
-            for problem in each.problems:
-                out(f"{each.path}: {problem}")
-    broken = [str(each.path) for each in receipts if not each.is_whole]
+        out_json([{"path": str(path), **receipt.to_json()} for path, receipt in receipts])
+    for path, receipt in receipts:
+        if not run.json:
+            out(f"{path}: {'holds' if receipt.is_whole else 'does not hold'} ({receipt.kind}, {size(receipt.size)})")
+            for line in receipt.lines():
+                out(f"  {line}")
+    broken = [(path, receipt) for path, receipt in receipts if not receipt.is_whole]
     if broken:
-        raise ProofError(f"not whole: {', '.join(broken)}", "repobuild sync heals what the lock pins; or install again")
+        said = "; ".join(f"{path}: {receipt.problems[0]}" for path, receipt in broken)
+        raise ProofError(f"not proven: {said}", broken[0][1].hint)
+
+
+def _check(session: pipeline.Session, path: Path, key: Path | None) -> "Receipt":
+    if path.is_dir():
+        return pipeline.check(session, path, key)
+    if path.suffix == ".lock":
+        return pipeline.check_lock(session, path)
+    return pipeline.check_bundle(session, path, key)
 
 
 def paths_of(run: Run, session: pipeline.Session, places: Sequence[str]) -> list[Path]:

@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from repobuild.bases import InstalledPackage
+from repobuild.formats.values import Advisory, Detail, PackageUrl, Sighting
 from repobuild.model import Choice, Options, Package, Target, TreeFile, Upstream
 
 C = TypeVar("C")
 NOWHERE = "no upstream has it"
 """`Found.reason` where there is nothing more to say."""
+NOBODY_HAS = "which no upstream has"
+"""How a family's explanations say that a dependency is nowhere."""
+GONE = "gone from every mirror"
+"""How they say that a package was taken away (`Universe.exclude`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,15 @@ class Universe(Protocol[C]):
     def fits(self, wants: Sequence[C]) -> tuple[str, ...]:
         """Say why `wants` cannot be installed together on the base; empty when they can."""
 
+    def minimal(self) -> tuple[C, ...]:
+        """Return what a minimal install of the target is asked for: what its distribution says of that."""
+
+    def favour(self, packages: Sequence[Package]) -> None:
+        """Prefer these packages from now on, where others would do as well."""
+
+    def relies_on(self, solution: Solution) -> tuple[str, ...]:
+        """Return what of the base the packages of a solution need, as `name version`, sorted."""
+
     def name_of(self, candidate: C) -> str:
         """Return a candidate's name for people."""
 
@@ -143,6 +158,9 @@ class Universe(Protocol[C]):
 
     def exclude(self, digests: AbstractSet[str]) -> None:
         """Do as if packages with these sha256 were not there; candidates found before are void."""
+
+    def sightings(self, name: str) -> tuple[Sighting, ...]:
+        """Return every package of a name that an upstream has for this target, the newest version first."""
 
 
 class Cache(Protocol):
@@ -170,6 +188,37 @@ class RepositoryFacts:
 Objects = Callable[[str], Path]
 """sha256 to the file with these bytes."""
 
+Read = Callable[[str], bytes | None]
+"""Path in a repository to the file's content, None where it is not there."""
+
+Statement = Mapping[str, bytes]
+"""What a package file says of itself, by kind, in the words of an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFile:
+    """A package file whose bytes are proven."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What the indexes of a repository tell its clients."""
+
+    root: Root
+    texts: tuple[bytes, ...]
+    """Open, of `root.indexes`."""
+    later: Mapping[str, bytes]
+    """Open texts of `root.later`, by kind."""
+    packages: tuple[Package, ...]
+    """What is listed, sorted by file name; `path` says where, as a URL path."""
+    problems: tuple[tuple[str, str], ...]
+    """(path, what is wrong) of index files that are not as the root says, or disagree with each other."""
+
+
 NODE_MODULE = "local"
 """The module of Pigsty that is our repository, and the stem of the file by which its nodes find it."""
 
@@ -189,6 +238,8 @@ class Format(Protocol):
 
     suffix: str
     """Of its package files: `.deb`."""
+    capture: str
+    """What to run on a machine whose packages are to be a base: name, version and architecture a line, by tabs."""
     index_kind: str
     """Of the index that lists packages: what `index_text` makes."""
     pointers: frozenset[str]
@@ -203,8 +254,16 @@ class Format(Protocol):
     def read_root(self, content: bytes, upstream: Upstream, target: Target) -> Root:
         """Parse a verified root; HostileInputError when it is malformed or lacks what the target needs."""
 
-    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> Universe[Any]:
-        """Open the indexes of all upstreams of a target, in manifest order."""
+    def universe(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> Universe[Any]:
+        """Open the indexes of all upstreams of a target, in manifest order; `base` is what is installed already."""
+
+    def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
+        """Return an index of what is installed, for `universe`.
+
+        Packages that an upstream has in this version are described as it does, others by their name and version.
+        """
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a package file; HostileInputError when it is none."""
@@ -228,6 +287,38 @@ class Format(Protocol):
 
     def extras(self, loaded: Sequence[Loaded], packages: Sequence[Package], kinds: Sequence[str]) -> dict[str, bytes]:
         """Return what the upstreams say beside their packages, restricted to these; only of `kinds`."""
+
+    def read_offer(self, read: Read, target: Target) -> Offer:
+        """Read what a repository of ours offers; RefusedError when that cannot be told."""
+
+    def statement(self, path: Path, file: PackageFile) -> Statement:
+        """Read what a package says of itself; `path` needs to hold no more than its beginning.
+
+        Raises:
+            HostileInputError: when it is no package, or not enough of one.
+        """
+
+    def differences(self, offer: Offer, statements: Mapping[str, Statement]) -> Mapping[str, str]:
+        """Say of packages, by file name, where the index tells a client something else than they say themselves."""
+
+    def compare(self, one: str, other: str) -> int:
+        """Return a number below, equal to or above 0 as version `one` comes before, with or after `other`."""
+
+    def details(
+        self, packages: Sequence[Package], objects: Objects, target: Target, options: Options
+    ) -> tuple[Detail, ...]:
+        """Return what packages say, in their order; weak needs only where `options` follow them.
+
+        Raises:
+            HostileInputError: when what a package says is malformed or another package's.
+            DiskError: when a file that has to be read for it cannot be.
+        """
+
+    def advisories(self, extras: Mapping[str, str], packages: Sequence[Package]) -> tuple[Advisory, ...]:
+        """Return what is said in `extras` (of a lock) that these packages mend, sorted by id."""
+
+    def package_url(self, package: Package, target: Target) -> PackageUrl:
+        """Return the parts of a package's purl."""
 
     def client_files(self, facts: "ClientFacts") -> Mapping[str, bytes]:
         """Return the files by which clients find a repository, by name."""

@@ -16,7 +16,7 @@ have      what is in place, for the next delta
 
 from repobuild.install.have import have_list
 from repobuild.install.memory import keys_in_place, read_key, recall, remember
-from repobuild.install.part import Bundle, Part, by_bundle, inspect, prove
+from repobuild.install.part import Bundle, Part, by_bundle, finish_reading, inspect, prove, reading
 from repobuild.install.place import InstallSpec
 from repobuild.install.plan import InstallPlan, plan_install, require_room_for_all
 from repobuild.install.receipt import UNSIGNED, TransferReceipt, write_receipt
@@ -39,6 +39,7 @@ __all__ = [
     "TrustSpec",
     "Voucher",
     "by_bundle",
+    "finish_reading",
     "have_list",
     "inspect",
     "keys_in_place",
@@ -46,6 +47,7 @@ __all__ = [
     "plan_install",
     "prove",
     "read_key",
+    "reading",
     "recall",
     "receive",
     "remember",

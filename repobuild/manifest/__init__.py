@@ -10,8 +10,9 @@ from typing import Protocol
 
 from repobuild.errors import UsageError
 from repobuild.manifest.access_schema import join_accesses, load_accesses
+from repobuild.manifest.description import Description, UpstreamDescription
 from repobuild.manifest.generation import Generation
-from repobuild.manifest.manifest import Description, Manifest, UpstreamDescription, check_accepted
+from repobuild.manifest.manifest import Manifest, check_accepted
 from repobuild.manifest.pigsty import INVENTORY, Pigsty, find_folder, is_inventory
 from repobuild.manifest.reading import Place
 from repobuild.manifest.schema import read_document

@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from repobuild.bases import Bases
 from repobuild.credentials import AccessSource
 from repobuild.errors import ManifestError, UsageError
+from repobuild.manifest import bases_schema
 from repobuild.manifest.access_schema import accesses_of
+from repobuild.manifest.description import Description, described
 from repobuild.manifest.entries import (
     AUTO,
     CHINA,
@@ -29,44 +32,6 @@ from repobuild.manifest.slips import slips_of
 from repobuild.model import HostMirror, Job, Options, Target, Upstream, UrlPackage, Verify
 from repobuild.portal import Portal
 from repobuild.targets import ALL_TARGETS, family
-
-Option = str | bool | int | tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamDescription:
-    """An upstream for the eyes: where it is read from and with which options."""
-
-    name: str
-    module: str
-    baseurl: tuple[str, ...]
-    options: Mapping[str, Option]
-    """Only what is stated, and `verify` always."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """What `repobuild show` prints: a target's upstreams in a region, and its groups of wants."""
-
-    target: str
-    region: str
-    upstreams: tuple[UpstreamDescription, ...]
-    groups: tuple[tuple[str, ...], ...]
-    """One a line of `repo_packages` and `repo_extra_packages`."""
-    installs: tuple[tuple[str, ...], ...]
-    """What the playbooks install beside them."""
-    node_modules: tuple[str, ...]
-    """Whose upstreams the nodes read."""
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return it as values that `json.dumps` takes."""
-        upstreams = [
-            {"name": each.name, "module": each.module, "baseurl": list(each.baseurl), "options": dict(each.options)}
-            for each in self.upstreams
-        ]
-        groups = [list(group) for group in self.groups]
-        shown = {"target": self.target, "region": self.region, "upstreams": upstreams, "groups": groups}
-        return {**shown, "installs": [list(group) for group in self.installs]} if self.installs else shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +76,10 @@ class Manifest:
     """The folder of bundles with the same variables; empty for our own."""
     cache_repo: tuple[str, ...]
     """Names of the repositories that Pigsty puts in one bundle; ours holds `name` alone."""
+    bases: bases_schema.Choice
+    """What machines have before they install, by selector."""
+    subtracted: str
+    """The base that the repository relies on, "" for none."""
     portal: Portal
     warnings: tuple[str, ...]
 
@@ -203,6 +172,7 @@ class Manifest:
             ),
             expected=tuple(sorted(expected.items())),
             generation=self.client_generation,
+            bases=self.bases_of(target),
             name=self.name,
             version=self.version,
             endpoint=self.endpoint,
@@ -211,6 +181,10 @@ class Manifest:
         written = [entry.written(target, self._values(target, entry)) for entry in entries]
         at_home = self._url_packages(target, DEFAULT, allow_unverified, [])  # regions do not move the digest
         return replace(job, digest=_digest(replace(job, url_packages=at_home), written))
+
+    def bases_of(self, target: Target) -> Bases:
+        """Return the bases from which a target's repository has to install."""
+        return bases_schema.bases_of(self.bases, self.subtracted, target)
 
     def describe(
         self,
@@ -238,7 +212,7 @@ class Manifest:
             target=target.name,
             region=route.name,
             upstreams=tuple(
-                _described(upstream, entry.spellings(route.region, target, self._values(target, entry)))
+                described(upstream, entry.spellings(route.region, target, self._values(target, entry)))
                 for entry, upstream in zip(entries, upstreams, strict=True)
             ),
             groups=wants.groups,
@@ -339,42 +313,6 @@ def _accepting(names: Iterable[str]) -> str | None:
     return f"name their keys in `signed_by`, or accept them with `verify: none` or {words}" if words else None
 
 
-def _described(upstream: Upstream, spellings: Mapping[str, str]) -> UpstreamDescription:
-    """Return an upstream for the eyes, its URLs as the manifest spells them."""
-    tail = "".join(f" {word}" for word in (upstream.suite, *upstream.components) if word)
-    options: dict[str, Option] = {"verify": upstream.verify.value}
-    if upstream.keys:
-        options["signed_by"] = tuple(key.name for key in upstream.keys)
-    if upstream.fingerprints:
-        options["fingerprints"] = upstream.fingerprints
-    if upstream.origin is not None:
-        options["origin"] = upstream.origin
-    if not upstream.check_valid_until:
-        options["check_valid_until"] = False
-    if upstream.skip_if_gone:
-        options["skip_if_gone"] = True
-    return UpstreamDescription(
-        name=upstream.name,
-        module=upstream.module,
-        baseurl=tuple(f"{spellings.get(mirror.url, mirror.url)}{tail}" for mirror in upstream.mirrors),
-        options={**options, **_yum_options(upstream)},
-    )
-
-
-def _yum_options(upstream: Upstream) -> dict[str, Option]:
-    """Return what dnf.conf(5) calls by these names, as far as it is not what dnf does anyway."""
-    usual = Upstream(name="", module="", mirrors=())
-    said: dict[str, tuple[Option, Option]] = {
-        "priority": (upstream.priority, usual.priority),
-        "cost": (upstream.cost, usual.cost),
-        "excludepkgs": (" ".join(upstream.exclude), ""),
-        "includepkgs": (" ".join(upstream.include), ""),
-        "module_hotfixes": (int(upstream.module_hotfixes), 0),
-        "skip_if_unavailable": (int(upstream.skip_if_unavailable), 0),
-    }
-    return {name: value for name, (value, default) in said.items() if value != default}
-
-
 def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
     """Return the sha256 of the canonical JSON of what a job's target sees; mirrors are no part of it."""
     seen = {
@@ -388,6 +326,7 @@ def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
         **({"module_streams": job.options.module_streams} if job.options.module_streams else {}),
         **({"pass_on": job.options.pass_on} if job.options.pass_on else {}),
         **({"keep": job.options.keep} if job.options.keep else {}),
+        **({"bases": asdict(job.bases)} if job.bases.all else {}),
         **({"origins": job.options.origins} if job.options.origins else {}),
         "name": job.name,
         "version": job.version,

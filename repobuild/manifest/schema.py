@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from repobuild.errors import UsageError
-from repobuild.manifest import portal_schema
+from repobuild.manifest import bases_schema, portal_schema
 from repobuild.manifest.access_schema import read_accesses
 from repobuild.manifest.document import Scalar, Table, check
 from repobuild.manifest.entries import AUTO, UpstreamEntry, UrlEntry
@@ -61,6 +61,7 @@ _KEYS = (
     "pg_packages",
     "pg_extensions",
     *portal_schema.KEYS,
+    *bases_schema.KEYS,
 )
 _PROFILES = "profiles"
 _PACKAGE_MAP = "package_map"
@@ -137,6 +138,7 @@ def read_manifest(
     upstreams = read_upstreams(fields.items("repo_upstream", "a list of upstreams"), setting)
     pg_version = _pg_version(fields)
     node_modules = _names(fields, "node_repo_modules", "the name of a module") or (_LOCAL,)
+    bases, subtracted = bases_schema.read_bases(fields, path.parent)
     return Manifest(
         path=path,
         generation=generation,
@@ -165,6 +167,8 @@ def read_manifest(
         cache_pkg_name=fields.parsed("cache_pkg_name", check_bundle_name, "the file name of a bundle") or "",
         cache_pkg_dir=fields.parsed("cache_pkg_dir", check_bundle_folder, "the folder of bundles") or "",
         cache_repo=_names(fields, "cache_repo", "the name of a repository"),
+        bases=bases,
+        subtracted=subtracted,
         portal=portal_schema.read_portal(fields, admin_ip, generation),
         warnings=(*_warnings(fields), *_remote(fields, node_modules)),
     )

@@ -11,10 +11,13 @@ making    lock -> tree, and the files beside a repository
 syncing   jobs -> repositories
 planning  what a sync would do
 bundling  repository -> bundle
-shipping  rollback, check
+shipping  rollback
 installing parts of bundles -> repository, and what is there
+proving   repository, bundle or lock -> receipt
 keys      the files of the signing key
 homepage  what is published -> the page that people see first
+opening   lock, repository or bundle -> what is in it
+explaining, telling, reporting  what people ask of locks
 upkeep    the store's garbage, clients' files, files the operator asks for
 """
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         parse_volume_size,
         read_old,
     )
+    from repobuild.pipeline.explaining import Present, Why, explain
     from repobuild.pipeline.homepage import landing_page
     from repobuild.pipeline.installing import Installed, InstallRequest, have, install
     from repobuild.pipeline.keys import (
@@ -47,9 +51,13 @@ if TYPE_CHECKING:
         write_secret,
     )
     from repobuild.pipeline.making import usage
+    from repobuild.pipeline.opening import Opened, open_place, open_target
     from repobuild.pipeline.planning import Plan, Sum, plan, sum_of
-    from repobuild.pipeline.shipping import check, check_bundle, rollback
+    from repobuild.pipeline.proving import check, check_bundle, check_lock
+    from repobuild.pipeline.reporting import prove, report_page, report_sbom
+    from repobuild.pipeline.shipping import rollback
     from repobuild.pipeline.syncing import Outcome, is_pending, sync, sync_all
+    from repobuild.pipeline.telling import compare, cost
     from repobuild.pipeline.upkeep import ClientKey, Collected, client_files, client_key, collect, write_text
 
 __all__ = [
@@ -61,22 +69,29 @@ __all__ = [
     "InstallRequest",
     "Installed",
     "Locked",
+    "Opened",
     "Outcome",
     "Packing",
     "Plan",
+    "Present",
     "Session",
     "Settings",
     "Sum",
+    "Why",
     "add_files",
     "add_wants",
     "begin_rotation",
     "bundle",
     "check",
     "check_bundle",
+    "check_lock",
     "check_rotation",
     "client_files",
     "client_key",
     "collect",
+    "compare",
+    "cost",
+    "explain",
     "export_key",
     "finish_rotation",
     "have",
@@ -85,10 +100,15 @@ __all__ = [
     "landing_page",
     "lock_job",
     "not_signed_with",
+    "open_place",
+    "open_target",
     "parse_volume_size",
     "plan",
+    "prove",
     "read_lock",
     "read_old",
+    "report_page",
+    "report_sbom",
     "rollback",
     "sum_of",
     "sync",
@@ -109,13 +129,18 @@ _LATER = {
         "not_signed_with",
         "write_secret",
     ),
+    "explaining": ("Present", "Why", "explain"),
     "homepage": ("landing_page",),
     "making": ("usage",),
     "planning": ("Plan", "Sum", "plan", "sum_of"),
+    "opening": ("Opened", "open_place", "open_target"),
+    "telling": ("compare", "cost"),
+    "reporting": ("prove", "report_page", "report_sbom"),
     "syncing": ("Outcome", "is_pending", "sync", "sync_all"),
     "installing": ("InstallRequest", "Installed", "have", "install"),
     "bundling": ("BundleOrder", "BundleResult", "Packing", "add_wants", "bundle", "parse_volume_size", "read_old"),
-    "shipping": ("check", "check_bundle", "rollback"),
+    "proving": ("check", "check_bundle", "check_lock"),
+    "shipping": ("rollback",),
     "upkeep": ("ClientKey", "Collected", "client_files", "client_key", "collect", "write_text"),
 }
 

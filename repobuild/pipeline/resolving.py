@@ -22,6 +22,7 @@ from repobuild.model import (
     Upstream,
     Verify,
 )
+from repobuild.pipeline import basing
 from repobuild.pipeline.session import Session
 from repobuild.pipeline.sources import ADDED, URL, mirrors_of, package_request, url_mirror, url_path, url_request
 from repobuild.signing import Keyring
@@ -41,14 +42,18 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         package = _added_package(session, job, each)
         packages.append(package)
         extra.append(_loaded(session, job, package, Upstream(name=package.upstream, module="", mirrors=())))
-    loaded = catalog.load(replace(job, options=_without_pins_of(packages, job.options)), _means(session), extra)
+    plain = replace(job, options=_without_pins_of(packages, job.options))
+    loaded = catalog.load(plain, means_of(session), extra)
     if not loaded.loaded and not packages:
         raise UnreachableError(
             f"no upstream of {job.target} can be had: {', '.join(loaded.skipped)}",
             "nothing is published or locked without any; check network, region and mirrors",
         )
     groups = (*job.groups, tuple(map(FORMATS[job.target.family].want_for, packages)))
-    resolution, gone = _resolve_what_is_there(session, job, loaded, groups)
+    upstreams = (*loaded.loaded, *extra)
+    bases = basing.pin_bases(session, job, upstreams, loaded.universe)
+    known = basing.universes(session, plain, upstreams, loaded.universe, bases)
+    resolution, gone = _resolve_what_is_there(session, job, loaded, (known, groups))
     if not resolution.taken and not assets:
         raise _nothing(job, resolution)
     unverified = [*loaded.unverified, *(each.name for each in job.url_packages if each.verify is Verify.NONE)]
@@ -74,6 +79,8 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         gone=gone,
         extras=_extras(job, loaded, [choice.package for choice in choices]),
         foreign=foreign.pairs,
+        bases=bases,
+        taken=tuple((want, package.filename) for want, package in resolution.taken),
     )
     return made, loaded, (*foreign.notes, *resolution.notes)
 
@@ -103,13 +110,14 @@ def with_keys(session: Session, upstreams: Sequence[Upstream]) -> tuple[Upstream
         VerificationError: when what is served for a key is another one.
         UnreachableError: when a key can neither be fetched nor is remembered.
     """
-    means = _means(session)
+    means = means_of(session)
     found = tuple(catalog.with_keys(each, means) for each in upstreams)
     session.memory.save()
     return found
 
 
-def _means(session: Session) -> catalog.Means:
+def means_of(session: Session) -> catalog.Means:
+    """Return what a catalog of this run is made with."""
     return catalog.Means(
         get=_refuse if session.settings.offline else session.fetcher.get,
         store=session.store,
@@ -140,16 +148,22 @@ def _refuse(mirror: Mirror, path: str, limit: int) -> bytes:  # noqa: ARG001 -- 
 
 
 def _resolve_what_is_there(
-    session: Session, job: Job, loaded: catalog.Catalog, groups: Sequence[Sequence[str]]
+    session: Session, job: Job, loaded: catalog.Catalog, question: tuple[basing.Universes, Sequence[Sequence[str]]]
 ) -> tuple[Resolution, tuple[str, ...]]:
     """Resolve; where an upstream may lose files, leave out what no mirror has, and resolve again with what is left."""
     settings = session.settings
+    known, groups = question
     losing = {each.name for each in job.upstreams if each.skip_if_gone or settings.skip_gone}
     mirrors = mirrors_of(session, job, loaded.served)
     gone: dict[str, str] = {}
     asked: set[str] = set()
     for _ in range(_ROUNDS):
-        resolution = resolve.resolve(loaded.universe, groups, skip_missing=settings.skip_missing, keep=job.options.keep)
+        resolution = basing.resolve_from_all(
+            known,
+            lambda universe: resolve.resolve(
+                universe, groups, skip_missing=settings.skip_missing, keep=job.options.keep
+            ),
+        )
         doubtful = [
             package_request(choice.package, mirrors[choice.package.upstream])
             for choice in resolution.choices
@@ -162,7 +176,8 @@ def _resolve_what_is_there(
         if not absent:
             return resolution, tuple(sorted(gone.values()))
         gone |= {each.sha256 or "": each.what for each in absent}
-        loaded.universe.exclude(gone.keys())
+        for _, universe in known:
+            universe.exclude(gone.keys())
     raise UnreachableError(
         f"upstream loses files faster than they can be left out: {len(gone)} are gone after {_ROUNDS} rounds",
         "try another mirror",

@@ -1,15 +1,14 @@
-"""Back to the generation before; proof of repositories and bundles."""
+"""Back to the generation before."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from repobuild import install as installing
 from repobuild import lock
-from repobuild.check import Receipt, check_repository
 from repobuild.errors import UsageError
-from repobuild.model import LOCK_NAME, Kind, Lock
+from repobuild.model import Lock
 from repobuild.pipeline.locking import write_lock
 from repobuild.pipeline.making import beside, make_tree, published_key
+from repobuild.pipeline.reporting import write_page
 from repobuild.pipeline.session import Session
 
 
@@ -44,30 +43,7 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
     tree = make_tree(session, chosen, text, repository, previous.path)
     repository.publish(tree, previous, beside={}, now=session.settings.now, progress=session.progress)
     repository.write_beside(beside(session, chosen, published_key(repository, name)))
+    write_page(session, repository, chosen)
     if path is not None:
         write_lock(path, text)
     return chosen
-
-
-def check(session: Session, path: Path) -> Receipt:
-    """Hash every file of the repository in `path` against its marker and its lock."""
-    return check_repository(path, session.progress, read_lock=_read_payload)
-
-
-def check_bundle(session: Session, path: Path) -> Receipt:
-    """Read a bundle to its last byte, and prove each file of it.
-
-    Raises:
-        RefusedError: when anything in it is not what it has to be.
-    """
-    part = installing.inspect(path.absolute(), None, session.progress)
-    installing.prove(part, session.progress)
-    files = tuple(file for file in part.contents.carried if file.kind is not Kind.MARKER)
-    size, marker = sum(file.size for file in files), part.contents.files[-1].sha256
-    return Receipt(path=path, marker=marker, files=len(files), size=size, problems=())
-
-
-def _read_payload(text: bytes) -> dict[str, tuple[int, str]]:
-    chosen = lock.read(text, LOCK_NAME)
-    packages = {each.package.filename: (each.package.size, each.package.sha256) for each in chosen.choices}
-    return packages | {each.name: (each.size, each.sha256) for each in chosen.assets}

@@ -213,6 +213,9 @@ def _publish(session: Session, prepared: _Prepared) -> Outcome:
     write_lock(prepared.path, locked.text)  # not before: a lock of what is refused would have to be moved by hand
     tree = make_tree(session, locked.lock, locked.text, repository, session.store.path)
     repository.publish(tree, session.store, beside=prepared.beside, now=settings.now, progress=session.progress)
+    from repobuild.pipeline.reporting import write_page  # noqa: PLC0415 -- of use only where something is published
+
+    write_page(session, repository, locked.lock)
     came = prepared.arrivals.values()
     return Outcome(
         target=prepared.target,

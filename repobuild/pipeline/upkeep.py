@@ -125,4 +125,5 @@ def published(repository: Repository) -> Lock | None:
 def _objects(chosen: Lock | None) -> set[str]:
     if chosen is None:
         return set()
-    return {each.package.sha256 for each in chosen.choices} | {each.sha256 for each in chosen.assets}
+    bases = {each.sha256 for each in chosen.bases if each.sha256}
+    return bases | {each.package.sha256 for each in chosen.choices} | {each.sha256 for each in chosen.assets}

@@ -10,8 +10,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "repobuild"
 
 LAYERS = (
     {"errors"},
+    {"bases"},
     {"model", "progress", "media", "portal", "credentials"},
-    {"checked", "compression", "markup", "targets", "durable"},
+    {"checked", "compression", "markup", "targets", "durable", "scratch", "graph"},
     {"record", "state", "signing"},
     {"store", "archive", "formats"},
     {
@@ -25,6 +26,10 @@ LAYERS = (
         "publish",
         "bundle",
         "install",
+        "diff",
+        "why",
+        "costs",
+        "report",
         "check",
         "webserver",
         "serve",
@@ -45,6 +50,8 @@ ONLY_IN = {
     "createrepo_c": {"formats"},
     "solv": {"formats"},
     "yaml": {"manifest", "formats"},
+    "cyclonedx": {"report"},
+    "packageurl": {"report"},
     "shutil": set(),
 }
 

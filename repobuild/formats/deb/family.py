@@ -4,9 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repobuild.bases import InstalledPackage
 from repobuild.errors import VerificationError
 from repobuild.formats.deb import client
-from repobuild.formats.protocol import Cache, ClientFacts, Loaded, Objects, RepositoryFacts, Root, RootFile, Signer
+from repobuild.formats.protocol import (
+    Cache,
+    ClientFacts,
+    Loaded,
+    Objects,
+    Offer,
+    PackageFile,
+    Read,
+    RepositoryFacts,
+    Root,
+    RootFile,
+    Signer,
+    Statement,
+)
+from repobuild.formats.values import Advisory, Detail, PackageUrl
 from repobuild.model import Options, Package, Target, TreeFile, Upstream
 
 if TYPE_CHECKING:
@@ -21,6 +36,7 @@ class DebFormat:
     """Debian packages: InRelease, Packages, .deb."""
 
     suffix = ".deb"
+    capture = r"dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n' > packages.txt"
     index_kind = "packages"
     pointers = frozenset({"Packages", "Packages.gz", "Packages.xz", "Release", "Release.gpg", "InRelease"})
 
@@ -43,11 +59,19 @@ class DebFormat:
 
         return release.read(content, upstream, target)
 
-    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> "DebUniverse":
+    def universe(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> "DebUniverse":
         """Open the Packages indexes, from the cache where they were scanned before."""
         from repobuild.formats.deb.resolver import DebUniverse
 
-        return DebUniverse(loaded, target, cache, options)
+        return DebUniverse(loaded, target, cache, options, base)
+
+    def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
+        """Return stanzas of what is installed."""
+        from repobuild.formats.deb import installed
+
+        return installed.base_text(packages, loaded, target)
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read a .deb file."""
@@ -93,6 +117,56 @@ class DebFormat:
     ) -> dict[str, bytes]:
         """Return nothing: an index tells all."""
         return {}
+
+    def read_offer(self, read: Read, target: Target) -> Offer:
+        """Read Release and all that it names."""
+        from repobuild.formats.deb import offer
+
+        return offer.read_offer(read, target)
+
+    def statement(self, path: Path, file: PackageFile) -> Statement:  # noqa: ARG002 -- the control file tells all
+        """Return a package's control file."""
+        from repobuild.formats.deb import offer
+
+        return offer.statement(path)
+
+    def differences(self, offer: Offer, statements: Mapping[str, Statement]) -> Mapping[str, str]:
+        """Compare the fields by which apt decides."""
+        from repobuild.formats.deb import offer as offers
+
+        return offers.differences(offer, statements)
+
+    def compare(self, one: str, other: str) -> int:
+        """Compare two versions (deb-version(7))."""
+        from repobuild.formats.deb import details
+
+        return details.compare(one, other)
+
+    def details(
+        self,
+        packages: Sequence[Package],
+        objects: Objects,  # noqa: ARG002 -- stanzas tell all
+        target: Target,
+        options: Options,
+    ) -> tuple[Detail, ...]:
+        """Return what the stanzas say; they have no licences."""
+        from repobuild.formats.deb import details
+
+        return details.details(packages, target.package_arch, weak=options.weak_dependencies)
+
+    def advisories(
+        self,
+        extras: Mapping[str, str],  # noqa: ARG002 -- see below
+        packages: Sequence[Package],  # noqa: ARG002
+    ) -> tuple[Advisory, ...]:
+        """Return nothing: Debian's indexes have no advisories."""
+        return ()
+
+    def package_url(self, package: Package, target: Target) -> PackageUrl:
+        """Return the parts of a purl of type deb."""
+        from repobuild.formats.deb import details
+
+        return details.package_url(package, target)
 
     def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
         """Return `.list` and `.sources`, over http and from disk."""

@@ -30,6 +30,7 @@ _IDENTITY = re.compile(rb"\n(Package|Provides):([^\n]*(?:\n[ \t][^\n]*)*+)")
 _PACKAGE_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+.-]{0,127}")
 _NO_LINE_END = re.compile(rb"[^\n]")
 _PACKAGE = b"Package"
+_IMPORTANT = re.compile(rb"\nPriority:[ \t]*(?:required|important)[ \t]*(?=\n|\Z)")
 _ESSENTIAL = b"\nEssential:"
 _READING_ORDER = (
     _PACKAGE,
@@ -169,6 +170,15 @@ def scan(text: mmap.mmap | bytes) -> Index:
         raise HostileInputError("a stanza with more than one Package field in an index")
     essential = tuple(sorted(set(_essential_names(text))))
     return Index(text, _text_keys(offsets), _text_keys(providers), is_verbatim=text is given, essential=essential)
+
+
+def important(text: mmap.mmap | bytes) -> Iterator[str]:
+    """Yield the name of each stanza of priority `required` or `important`."""
+    for match in _IMPORTANT.finditer(text):
+        start = text.find(b"Package:", text.rfind(b"\n\n", 0, match.start()) + 1) + len(b"Package:")
+        name = text[start : text.find(b"\n", start)].strip()
+        if _PACKAGE_NAME.fullmatch(name):
+            yield name.decode("ascii")
 
 
 def _essential_names(text: mmap.mmap | bytes) -> Iterator[str]:

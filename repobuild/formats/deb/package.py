@@ -15,7 +15,7 @@ from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.formats.deb import version
 from repobuild.formats.deb.control import NAME, fields
-from repobuild.formats.deb.universe import Record
+from repobuild.formats.deb.universe import Record, check_stanza
 from repobuild.model import Package
 
 LOCATION = ("filename", "size", "md5sum", "sha1", "sha256", "sha512")
@@ -36,6 +36,27 @@ _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 def from_record(record: Record) -> Package:
     """Turn a record of an index into a package."""
     return _package(record.stanza, record.field, record.origin.upstream, url_path(record.field.get("filename", "")))
+
+
+def from_stanza(stanza: str, upstream: str) -> Package:
+    """Turn a stanza of an index into a package.
+
+    Raises:
+        HostileInputError: when a field cannot be used.
+    """
+    found = fields(stanza)
+    check_stanza(found, upstream)
+    return _package(stanza, found, upstream, url_path(found.get("filename", "")))
+
+
+def control_file(path: Path) -> bytes:
+    """Return the control file of the .deb file `path`, of which no more needs to be there than its beginning.
+
+    Raises:
+        HostileInputError: when it is no .deb, or its control file cannot be used.
+    """
+    with path.open("rb") as file:
+        return _control(file, path.name)
 
 
 def from_file(path: Path, *, upstream: str, url_path: str) -> Package:
@@ -115,7 +136,7 @@ def _package(stanza: str, field: Mapping[str, str], upstream: str, path: str) ->
         path=path,
         upstream=upstream,
         filename=check_component(f"{name}_{without_epoch}_{arch}.deb"),
-        metadata=_without_location(stanza),
+        metadata=without_location(stanza),
     )
 
 
@@ -147,7 +168,8 @@ def url_path(path: str) -> str:
     return quote("/".join(parts))
 
 
-def _without_location(stanza: str) -> str:
+def without_location(stanza: str) -> str:
+    """Return a stanza without the fields that say where its file lies and what it is."""
     kept: list[str] = []
     skipping = False
     for line in stanza.split("\n"):

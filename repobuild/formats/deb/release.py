@@ -59,6 +59,11 @@ def read(content: bytes, upstream: Upstream, target: Target) -> Root:
     )
 
 
+def listed(content: bytes, what: str) -> dict[str, tuple[int, str]]:
+    """Return size and sha256 of each file that a Release lists, by its path; HostileInputError as `read`."""
+    return _files(_fields(content, what), what)
+
+
 def _fields(content: bytes, what: str) -> Deb822:
     # Lines end where apt ends them; str.splitlines knows ten other ends.
     try:

@@ -9,15 +9,18 @@ from itertools import islice
 from pathlib import Path
 
 from repobuild.errors import HostileInputError
-from repobuild.formats.deb import index, package
+from repobuild.formats.deb import index, installed, package
 from repobuild.formats.deb import version as order
 from repobuild.formats.deb.choose import choose
-from repobuild.formats.deb.solving import Pool, reachable
+from repobuild.formats.deb.solving import Pool, needed, reachable
 from repobuild.formats.deb.universe import Origin, Record, Universe
 from repobuild.formats.origin_pins import OriginPins
 from repobuild.formats.protocol import NOWHERE, Cache, Exact, Found, Loaded, Solution
+from repobuild.formats.values import Sighting
 from repobuild.model import Choice, Options, Package, Target
 
+_IMPORTANT = 2
+"""The priority up to which a package is part of a minimal install."""
 _NEAR = 3
 """Near matches named for a want that nothing has."""
 _GLOB = frozenset("*?[")
@@ -26,7 +29,9 @@ _GLOB = frozenset("*?[")
 class DebUniverse:
     """The packages of a target's Debian upstreams, and what apt would choose among them."""
 
-    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> None:
+    def __init__(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> None:
         self._cache = cache
         self._weak = options.weak_dependencies
         self._indexes: dict[str, index.Index] = {}
@@ -44,6 +49,8 @@ class DebUniverse:
         self._universe = Universe(origins, target.package_arch, OriginPins.of(options, loaded))
         self._pools: dict[tuple[Record, ...], Pool] = {}
         self._exact: set[Record] = set()
+        self._installed = installed.read(base, target.package_arch)
+        self._favoured: frozenset[str] = frozenset()
 
     def _open(self, sha256: str, path: Path) -> index.Index:
         if sha256 not in self._indexes:
@@ -62,6 +69,8 @@ class DebUniverse:
 
     @cached_property
     def _base(self) -> tuple[Record, ...]:
+        if self._installed:
+            return ()
         found = (self._universe.candidate(name) for name in self._universe.essential)
         return tuple(record for record in found if record is not None)
 
@@ -130,6 +139,8 @@ class DebUniverse:
     def solve(self, wants: Sequence[Record]) -> Solution:
         """Choose as apt does; where that does not hold together, as libsolv does with apt's picks favoured."""
         jobs = self._jobs(wants)
+        if self._installed:
+            return self._solve_on_base(jobs)
         picked = choose(self._universe, jobs, weak=self._weak)
         self._keep_news()
         picks = tuple(picked.records.values())
@@ -141,6 +152,37 @@ class DebUniverse:
             return Solution((), tuple(problems))
         note = "apt's own rule found no set that holds together here; the solver's nearest to it was taken"
         return Solution(self._choices(chosen, picked.why, wants), notes=(note, *self._rivals(chosen)))
+
+    def _solve_on_base(self, jobs: Sequence[Record]) -> Solution:
+        """Choose what has to join what is installed, with apt's choice for an empty system where there is one."""
+        picked = choose(self._universe, jobs, weak=self._weak)
+        self._keep_news()
+        chosen, problems = self._pool(tuple(jobs)).solve(
+            self._versions(jobs), [*self._preferred(), *picked.records.values()]
+        )
+        return Solution((), tuple(problems)) if problems else Solution(self._choices(chosen, picked.why, jobs))
+
+    def minimal(self) -> tuple[Record, ...]:
+        """Return the packages of priority `required` and `important`, and apt, as debootstrap does."""
+        named = dict.fromkeys(name for each in self._indexes.values() for name in index.important(each.text))
+        found = (self._universe.candidate(name) for name in sorted({*named, "apt"}))
+        return tuple(each for each in found if each is not None and each.priority <= _IMPORTANT)
+
+    def favour(self, packages: Sequence[Package]) -> None:
+        """Prefer these packages from now on."""
+        self._favoured = frozenset(package.sha256 for package in packages)
+
+    def _preferred(self) -> list[Record]:
+        names = self._universe.names() if self._favoured else ()
+        records = (record for name in names for record in self._universe.records(name))
+        return [record for record in records if record.field["sha256"] in self._favoured]
+
+    def relies_on(self, solution: Solution) -> tuple[str, ...]:
+        """Return what of the base satisfies a dependency that nothing chosen does."""
+        chosen = {choice.package.sha256 for choice in solution.choices}
+        names = {choice.package.name for choice in solution.choices}
+        records = [each for name in names for each in self._universe.records(name) if each.field["sha256"] in chosen]
+        return tuple(sorted(set(map(str, needed(records, self._installed, self._universe.architecture)))))
 
     def fits(self, wants: Sequence[Record]) -> tuple[str, ...]:
         """Say why `wants` and the base do not install together."""
@@ -172,8 +214,37 @@ class DebUniverse:
         had = {record.origin.upstream for record in self._universe.records(name)}
         return tuple(dict.fromkeys(each.upstream for each in self._universe.origins if each.upstream in had))
 
+    def sightings(self, name: str) -> tuple[Sighting, ...]:
+        """Return every package of a name, withheld ones and those of lower pins with why; the newest version first."""
+        records = self._universe.records(name)
+        best = records[0].origin if records else None
+        found = []
+        for record, withheld in self._universe.all_records(name):
+            origin = record.origin
+            is_lower = best is not None and origin.pin < best.pin
+            lower = f"its pin {origin.pin} is below {best.pin} of {best.upstream}" if best and is_lower else ""
+            found.append(
+                Sighting(
+                    version=record.version,
+                    arch=record.field["architecture"],
+                    upstream=origin.upstream,
+                    sha256=record.field["sha256"],
+                    reason=withheld or lower,
+                )
+            )
+        return tuple(sorted(found, key=lambda each: order.key(each.version), reverse=True))
+
     def _jobs(self, wants: Sequence[Record]) -> tuple[Record, ...]:
-        """Return the wants and the base; a want for a version of something in the base stands for it."""
+        """Return the wants and the base; a want for a version of something in the base stands for it.
+
+        What is installed and is not older than what is wanted is there already; apt never goes back.
+        """
+        newest = {each.name: order.key(each.version) for each in self._installed}
+        wants = [
+            each
+            for each in wants
+            if each in self._exact or each.name not in newest or newest[each.name] < order.key(each.version)
+        ]
         wanted = {record.name for record in wants}
         return tuple(dict.fromkeys((*wants, *(record for record in self._base if record.name not in wanted))))
 
@@ -191,8 +262,11 @@ class DebUniverse:
         """Return the versions that will do for each want: all of the name, unless it asked for one.
 
         Apt takes a candidate or nothing; but what it takes for the candidate is the highest version that the
-        repository holds, and that is ours to choose.
+        repository holds, and that is ours to choose. On a machine that has packages it is not: another base may want
+        the higher one there, and apt then takes that on every machine.
         """
+        if self._installed:
+            return [[each] for each in wants]
         return [[each] if each in self._exact else self._universe.records(each.name) for each in wants]
 
     def _pool(self, wants: tuple[Record, ...]) -> Pool:
@@ -201,7 +275,11 @@ class DebUniverse:
             if set(wants) <= set(loaded):
                 return pool
         versions = (record for records in self._versions(wants) for record in records)
-        pool = Pool(self._universe, reachable(self._universe, versions, weak=self._weak), weak=self._weak)
+        newer = (record for each in self._installed for record in self._universe.records(each.name))
+        records = reachable(self._universe, [*versions, *newer], weak=self._weak)
+        if self._installed:
+            records = [each for each in records if each in self._exact or self._universe.candidate(each.name) is each]
+        pool = Pool(self._universe, records, weak=self._weak, installed=self._installed)
         self._pools[wants] = pool
         return pool
 

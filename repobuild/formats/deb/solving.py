@@ -9,7 +9,7 @@ The libsolv on PyPI knows RPM semantics only, so Debian's are encoded:
 - Pre-Depends and Depends are requires, Conflicts and Breaks conflicts; Replaces is no Obsoletes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import solv
 
@@ -17,6 +17,7 @@ from repobuild.formats.deb import version
 from repobuild.formats.deb.choose import meets, provides
 from repobuild.formats.deb.control import Group, Relation
 from repobuild.formats.deb.universe import NEGATIVE, POSITIVE, Record, Universe
+from repobuild.formats.protocol import NOBODY_HAS
 
 _OPERATORS = {
     "<<": solv.REL_LT,
@@ -32,17 +33,25 @@ _MAX_EXPLANATIONS = 6
 class Pool:
     """Records loaded in libsolv."""
 
-    def __init__(self, universe: Universe, records: Iterable[Record], *, weak: bool) -> None:
+    def __init__(
+        self, universe: Universe, records: Iterable[Record], *, weak: bool, installed: Iterable[Record] = ()
+    ) -> None:
         self._universe = universe
         self._weak = weak
         self._pool = solv.Pool()
         self._pool.setarch(universe.architecture)
-        self._repos: dict[int, solv.Repo] = {}
+        self._repos: dict[int | None, solv.Repo] = {}
         self._texts: dict[int, str] = {}
         self._solvables: dict[Record, solv.Solvable] = {}
         self._records: dict[int, Record] = {}
         for record in records:
-            self._add(record)
+            self._add(record, self._repo(record.origin.pin))
+        self._installed: dict[tuple[str, str], int] = {}
+        for record in installed:
+            self._add(record, self._repo(None))
+            self._installed[record.name, record.version] = self._solvables[record].id
+        if self._installed:
+            self._pool.installed = self._repo(None)
         for repo in self._repos.values():
             repo.internalize()
         self._pool.createwhatprovides()
@@ -62,15 +71,20 @@ class Pool:
         return tuple(self._records[each.id] for each in solver.transaction().newsolvables()), []
 
     def _job(self, records: Sequence[Record], action: int) -> "solv.Job":
-        if len(records) == 1:
-            return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE, self._solvables[records[0]].id)
-        choice = self._pool.towhatprovides([self._solvables[record].id for record in records])
+        ids = [self._solvables[record].id for record in records]
+        # What is installed in this very version needs no other copy.
+        ids += [
+            self._installed[each] for record in records if (each := (record.name, record.version)) in self._installed
+        ]
+        if len(ids) == 1:
+            return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE, ids[0])
+        choice = self._pool.towhatprovides(ids)
         return self._pool.Job(action | solv.Job.SOLVER_SOLVABLE_ONE_OF, choice)
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record, repo: "solv.Repo") -> None:
         if record in self._solvables:
             return
-        solvable = self._repo(record.origin.pin).add_solvable()
+        solvable = repo.add_solvable()
         solvable.name = record.name
         solvable.evr = version.encode(record.version)
         solvable.arch = "noarch"
@@ -90,11 +104,14 @@ class Pool:
                 for relation in group:
                     solvable.add_deparray(solv.SOLVABLE_CONFLICTS, self._relation(relation))
 
-    def _repo(self, pin: int) -> "solv.Repo":
-        """Return the repository of one pin: a solver prefers higher ones as apt does, and takes others at need."""
+    def _repo(self, pin: int | None) -> "solv.Repo":
+        """Return the repository of one pin: a solver prefers higher ones as apt does, and takes others at need.
+
+        None stands for what is installed.
+        """
         if pin not in self._repos:
             self._repos[pin] = self._pool.add_repo(f"pin {pin}")
-            self._repos[pin].priority = pin
+            self._repos[pin].priority = pin or 0
         return self._repos[pin]
 
     def _capabilities(self, given: Relation, *, any_too: bool) -> Iterator[int]:
@@ -143,7 +160,7 @@ class Pool:
         other = self._describe(info.othersolvable)
         text = self._texts.get(info.dep_id, "")
         if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-            return f"{one} depends on {text}, which no upstream has{self._withheld(text)}"
+            return f"{one} depends on {text}, {NOBODY_HAS}{self._withheld(text)}"
         if info.type == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
             return f"{one} depends on {text}"
         if info.type == solv.Solver.SOLVER_RULE_PKG_CONFLICTS:
@@ -176,6 +193,35 @@ def reachable(universe: Universe, wants: Iterable[Record], *, weak: bool) -> lis
                         seen[found] = None
                         todo.append(found)
     return list(seen)
+
+
+def needed(records: Iterable[Record], installed: Iterable[Record], architecture: str) -> Iterator[Record]:
+    """Yield what of `installed` satisfies dependencies of `records` that they do not satisfy among themselves."""
+    own, there = _by_capability(records), _by_capability(installed)
+    for record in dict.fromkeys(each for named in own.values() for each in named):
+        for kind, _ in POSITIVE[:2]:
+            for group in record.groups(kind):
+                if not any(_satisfy(own, relation, architecture) for relation in group):
+                    yield from (each for relation in group for each in _satisfy(there, relation, architecture))
+
+
+def _by_capability(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        for name in dict.fromkeys((record.name, *(each.name for each in record.provides))):
+            found.setdefault(name, []).append(record)
+    return found
+
+
+def _satisfy(known: Mapping[str, list[Record]], relation: Relation, architecture: str) -> list[Record]:
+    """Return the records that satisfy a relation."""
+    name = relation.name
+    return [
+        record
+        for record in known.get(name, ())
+        if (record.name == name and meets(record, relation, architecture))
+        or any(each.name == name and provides(record, each, relation, architecture) for each in record.provides)
+    ]
 
 
 def _satisfying(universe: Universe, relation: Relation) -> Iterator[Record]:

@@ -106,6 +106,16 @@ class Universe:
         places = (origin.upstream for origin in self.origins if name in origin.index.offsets)
         return self.pins.reason(name, places) if not self.records(name) else ""
 
+    def all_records(self, name: str) -> Iterable[tuple[Record, str]]:
+        """Yield every version of a name for this architecture, and why it is not to be had, "" when it is."""
+        for number, origin in enumerate(self.origins):
+            for offset in origin.index.offsets.get(name, ()):
+                is_there = self._record(number, offset) is not None
+                record = self._stanzas[number, offset]
+                if record is not None:
+                    is_gone = record.field["sha256"] in self._excluded
+                    yield record, "" if is_there else "gone from every mirror" if is_gone else self.pins.rule(name)
+
     def names(self) -> Iterable[str]:
         """Return every name that has a stanza, each once."""
         return dict.fromkeys(chain.from_iterable(origin.index.offsets for origin in self.origins))
@@ -186,7 +196,7 @@ class Universe:
             return None  # and whatever else is wrong with it does not concern this target
         stanza = _decoded(raw)
         found = fields(stanza)
-        _check(found, origin.upstream)
+        check_stanza(found, origin.upstream)
         return Record(stanza, found, origin)
 
 
@@ -197,8 +207,12 @@ def _decoded(raw: bytes) -> str:
         raise HostileInputError(f"stanza is not UTF-8: {raw[:60]!r}") from error
 
 
-def _check(found: Mapping[str, str], upstream: str) -> None:
-    """Refuse a stanza whose identity or digest could not be trusted further on."""
+def check_stanza(found: Mapping[str, str], upstream: str) -> None:
+    """Refuse a stanza whose identity or digest could not be trusted further on.
+
+    Raises:
+        HostileInputError: naming the package and its upstream.
+    """
     name, digest, size = found.get("package", ""), found.get("sha256", ""), found.get("size", "")
     where = f"package {name[:60]!r} of upstream {upstream}"
     if not NAME.match(name):

@@ -10,13 +10,15 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from repobuild.durable import disk_errors
 from repobuild.errors import HostileInputError
 from repobuild.formats.rpm import header
 from repobuild.model import Package
+from repobuild.scratch import MemoryFile
+
+__all__ = ["MemoryFile", "entries", "library"]
 
 _ENTRY = struct.Struct(">IIII")
 """Tag, type, offset, count: an entry of a header's index."""
@@ -38,29 +40,6 @@ def library() -> Any:
     finally:
         os.unsetenv("RPM_CONFIGDIR")
     return createrepo_c
-
-
-class MemoryFile:
-    """A file in memory, with a path for libraries that take nothing else. A context manager."""
-
-    def __init__(self) -> None:
-        self._fd = os.memfd_create("repobuild")
-        self.path = f"/proc/self/fd/{self._fd}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        os.close(self._fd)
-
-    def fill(self, data: bytes) -> None:
-        """Replace the content."""
-        os.ftruncate(self._fd, 0)
-        view = memoryview(data)
-        while view:
-            view = view[os.pwrite(self._fd, view, len(data) - len(view)) :]
 
 
 def entries(path: Path, package: Package, time: int, kinds: Sequence[str], scratch: MemoryFile) -> list[str]:

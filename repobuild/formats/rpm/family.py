@@ -5,8 +5,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repobuild.formats.protocol import Cache, ClientFacts, Loaded, Objects, RepositoryFacts, Root, RootFile, Signer
+from repobuild.bases import InstalledPackage
+from repobuild.formats.protocol import (
+    Cache,
+    ClientFacts,
+    Loaded,
+    Objects,
+    Offer,
+    PackageFile,
+    Read,
+    RepositoryFacts,
+    Root,
+    RootFile,
+    Signer,
+    Statement,
+)
 from repobuild.formats.rpm import client
+from repobuild.formats.values import Advisory, Detail, PackageUrl
 from repobuild.model import Options, Package, Target, TreeFile, Upstream
 from repobuild.signing import Keyring
 
@@ -29,6 +44,7 @@ class RpmFormat:
     """RPM packages: repomd.xml, primary, .rpm."""
 
     suffix = ".rpm"
+    capture = r"rpm -qa --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n' > packages.txt"
     index_kind = "primary"
     pointers = frozenset({_ROOT, _SIGNATURE})
 
@@ -46,11 +62,19 @@ class RpmFormat:
 
         return repomd.read(content, upstream)
 
-    def universe(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> "RpmUniverse":
+    def universe(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> "RpmUniverse":
         """Open the primary indexes and modules, from the cache where they were read before."""
         from repobuild.formats.rpm.resolver import RpmUniverse
 
-        return RpmUniverse(loaded, target, cache, options)
+        return RpmUniverse(loaded, target, cache, options, base)
+
+    def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:  # noqa: ARG002 -- an entry says it
+        """Return a primary.xml of what is installed."""
+        from repobuild.formats.rpm import installed
+
+        return installed.base_text(packages, loaded)
 
     def read_package(self, path: Path, *, upstream: str, url_path: str) -> Package:
         """Read an .rpm file."""
@@ -98,6 +122,50 @@ class RpmFormat:
                     path = here.get(index) or (each.open(index) if each.open is not None else None)
                     texts.setdefault(index.kind, []).extend([path.read_bytes()] if path is not None else [])
         return passing.restricted(texts, packages)
+
+    def read_offer(self, read: Read, target: Target) -> Offer:  # noqa: ARG002 -- none is named
+        """Read repomd.xml and all that it names."""
+        from repobuild.formats.rpm import offer
+
+        return offer.read_offer(read)
+
+    def statement(self, path: Path, file: PackageFile) -> Statement:
+        """Return the entries that createrepo_c makes of a package's header."""
+        from repobuild.formats.rpm import offer
+
+        return offer.statement(path, file)
+
+    def differences(self, offer: Offer, statements: Mapping[str, Statement]) -> Mapping[str, str]:
+        """Compare relations and files."""
+        from repobuild.formats.rpm import offer as offers
+
+        return offers.differences(offer, statements)
+
+    def compare(self, one: str, other: str) -> int:
+        """Compare two versions, with epoch and release, as rpm does."""
+        from repobuild.formats.rpm import details
+
+        return details.compare(one, other)
+
+    def details(
+        self, packages: Sequence[Package], objects: Objects, target: Target, options: Options
+    ) -> tuple[Detail, ...]:
+        """Return what the packages' own headers say."""
+        from repobuild.formats.rpm import details
+
+        return details.details(packages, objects, target, weak=options.weak_dependencies)
+
+    def advisories(self, extras: Mapping[str, str], packages: Sequence[Package]) -> tuple[Advisory, ...]:
+        """Return the updates of updateinfo.xml."""
+        from repobuild.formats.rpm import passing
+
+        return passing.advisories(extras.get("updateinfo", ""), packages)
+
+    def package_url(self, package: Package, target: Target) -> PackageUrl:
+        """Return the parts of a purl of type rpm."""
+        from repobuild.formats.rpm import details
+
+        return details.package_url(package, target)
 
     def client_files(self, facts: ClientFacts) -> Mapping[str, bytes]:
         """Return `.repo` files, over http and from disk."""

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from repobuild.durable import check_component, disk_errors
 from repobuild.errors import HostileInputError, VerificationError
+from repobuild.formats.protocol import PackageFile
 from repobuild.formats.rpm import header
 from repobuild.formats.rpm.header import Header, Headers
 from repobuild.model import Package
@@ -49,6 +50,28 @@ def from_file(path: Path, *, upstream: str, url_path: str) -> Package:
         path=url_path,
         upstream=upstream,
         filename=check_component(f"{name}-{version.rpartition(':')[2]}.{arch}.rpm"),
+        metadata="",
+    )
+
+
+def identified(path: Path, file: PackageFile) -> Package:
+    """Return the package that the header in `path` names, under the file name, size and digest that are known of it.
+
+    Raises:
+        DiskError: when it cannot be read.
+        HostileInputError: when it is no RPM, is damaged, or is a source package.
+    """
+    with disk_errors(path), path.open("rb") as content:
+        name, version, arch = _identity(header.read(content, file.name).main)
+    return Package(
+        name=name,
+        version=version,
+        arch=arch,
+        size=file.size,
+        sha256=file.sha256,
+        path=file.name,
+        upstream="",
+        filename=file.name,
         metadata="",
     )
 

@@ -12,11 +12,14 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, t
 
 from repobuild.errors import HostileInputError
 from repobuild.formats.rpm import modules_index
+from repobuild.formats.values import Advisory
 from repobuild.model import Package
 
 _MAX_TEXT = 1 << 28
 """Bytes of one text; the largest updateinfo known has 60 MB."""
 _MAX_DEPTH = 32
+_MAX_TITLE = 300
+"""Characters of an advisory's title."""
 # A document marker ends any scalar, so lines tell the documents apart (YAML 1.2, section 9.1.2).
 _DOCUMENT = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _DOCUMENT_END = re.compile(rb"^\.\.\.(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -153,6 +156,28 @@ def updateinfo(texts: Sequence[bytes], packages: Sequence[Package]) -> bytes:
 
     updates = {tostring(update): update for text in texts for update in _read(text, "updates", fixes)}
     return _write("updates", list(updates.values())) if updates else b""
+
+
+def advisories(text: str, packages: Sequence[Package]) -> tuple[Advisory, ...]:
+    """Return the updates of an updateinfo.xml that list one of these packages, sorted by id; none for an empty text.
+
+    Raises:
+        HostileInputError: when it is malformed or exceeds a bound.
+    """
+    names = {_nevra(package): package.filename for package in packages}
+    found: dict[str, Advisory] = {}
+    for update in _read(text.encode(), "updates", lambda each: each.tag == "update") if text else ():
+        listed = {names[each] for each in map(_listed, update.iterfind("pkglist/collection/package")) if each in names}
+        known = found.get(key := update.findtext("id", "").strip())
+        if listed:
+            found[key] = Advisory(
+                id=key,
+                kind=update.get("type", ""),
+                severity=update.findtext("severity", "").strip(),
+                title=" ".join(update.findtext("title", "").split())[:_MAX_TITLE],
+                filenames=tuple(sorted({*listed, *(known.filenames if known else ())})),
+            )
+    return tuple(found[key] for key in sorted(found))
 
 
 def _listed(item: Element) -> str:

@@ -57,6 +57,13 @@ def read(content: bytes, upstream: Upstream) -> Root:
     )
 
 
+def read_all(content: bytes, upstream: Upstream) -> tuple[IndexFile, ...]:
+    """Return everything that a repomd.xml names, of whatever kind; it raises what `read` raises."""
+    what = f"repomd.xml of upstream {upstream.name}"
+    records = read_xml(content, what).iter("data")
+    return tuple(_index(record, record.get("type", ""), what) for record in records)
+
+
 def _indexes(records: dict[str, Element], kinds: tuple[str, ...], what: str) -> Iterator[IndexFile]:
     for kind in kinds:
         if kind in records:

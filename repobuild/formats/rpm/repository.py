@@ -86,17 +86,20 @@ def primary_text(packages: Sequence[Package], objects: Objects) -> bytes:
     return _texts(packages, objects, 0, ("primary",))[0]
 
 
+def document(kind: str, packages: Sequence[str]) -> bytes:
+    """Return the open index of a kind that holds these entries."""
+    return "".join((_START, _OPEN[kind] % len(packages), *packages, _CLOSE[kind])).encode()
+
+
 def _texts(packages: Sequence[Package], objects: Objects, time: int, kinds: Sequence[str]) -> list[bytes]:
     """Return the open indexes of these kinds, their packages sorted by file name."""
-    parts = [[_START, _OPEN[kind] % len(packages)] for kind in kinds]
+    parts: list[list[str]] = [[] for _ in kinds]
     with MemoryFile() as scratch:
         for package in sorted(packages, key=lambda each: each.filename.encode()):
             found = entries(objects(package.sha256), package, time, kinds, scratch)
             for entry, part in zip(found, parts, strict=True):
                 part.append(entry)
-    for kind, part in zip(kinds, parts, strict=True):
-        part.append(_CLOSE[kind])
-    return ["".join(part).encode() for part in parts]
+    return [document(kind, part) for kind, part in zip(kinds, parts, strict=True)]
 
 
 def _packed(text: bytes, major: int) -> tuple[str, bytes]:

@@ -15,6 +15,7 @@ from repobuild.formats.rpm import resolver_older, resolver_packages, resolver_pr
 from repobuild.formats.rpm.resolver_reasons import Reasons
 from repobuild.formats.rpm.resolver_stock import Candidate, Kind, Stock
 from repobuild.formats.rpm.universe import is_beyond_primary
+from repobuild.formats.values import Sighting
 from repobuild.model import Choice, Options, Package, Target
 
 _INSTALL_ONLY = (
@@ -34,6 +35,41 @@ _FLAGS = (
 """Those of dnf's flags that can matter where nothing is installed, or would once there is a base."""
 _INSTALL = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_FORCEBEST
 _ONE_OF = _INSTALL | solv.Job.SOLVER_SOLVABLE_ONE_OF | solv.Job.SOLVER_SETARCH | solv.Job.SOLVER_SETEVR
+_MINIMAL_GROUPS = ("@minimal-environment", "@core")
+_MINIMAL = (
+    "audit",
+    "basesystem",
+    "bash",
+    "coreutils",
+    "dnf",
+    "e2fsprogs",
+    "filesystem",
+    "firewalld",
+    "glibc",
+    "hostname",
+    "iproute",
+    "iputils",
+    "kbd",
+    "kernel",
+    "less",
+    "NetworkManager",
+    "openssh-clients",
+    "openssh-server",
+    "passwd",
+    "procps-ng",
+    "rootfiles",
+    "rpm",
+    "selinux-policy-targeted",
+    "setup",
+    "shadow-utils",
+    "sssd-common",
+    "sudo",
+    "systemd",
+    "util-linux",
+    "vim-minimal",
+    "yum",
+)
+"""The mandatory packages of the group core of EL 8 to 10."""
 _LESSER = frozenset({"i386", "i486", "i586", "i686"})
 _MAX_NOTED = 10
 """Packages named in one note."""
@@ -49,9 +85,12 @@ class _Answer:
 class RpmUniverse:
     """The packages of a target's RPM upstreams, and what dnf would choose among them."""
 
-    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> None:
+    def __init__(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> None:
         self._weak = options.weak_dependencies
-        self._stock = Stock(loaded, target, cache, options)
+        self._stock = Stock(loaded, target, cache, options, base)
+        self._favoured: frozenset[str] = frozenset()
 
     def name_of(self, candidate: Candidate) -> str:
         """Return name, version and architecture of the package that would be taken first."""
@@ -90,6 +129,36 @@ class RpmUniverse:
             return self.solve(wants)
         return Solution(self._choices(answer, why), notes=tuple(self._notes(wants, answer, why)))
 
+    def minimal(self) -> tuple[Candidate, ...]:
+        """Return the distribution's minimal group, or what it holds for certain where no upstream has groups."""
+        for group in _MINIMAL_GROUPS:
+            if found := self.find(group).candidates:
+                return found
+        return tuple(each for name in _MINIMAL for each in self.find(name).candidates)
+
+    def favour(self, packages: Sequence[Package]) -> None:
+        """Prefer these packages from now on."""
+        self._favoured = frozenset(package.sha256 for package in packages)
+
+    def relies_on(self, solution: Solution) -> tuple[str, ...]:
+        """Return what of the base satisfies a requirement that nothing chosen does."""
+        universe = self._stock.universe
+        chosen = {each for package in solution.choices for each in self._numbers_of(package.package)}
+        found: set[str] = set()
+        for number in chosen:
+            for identifier in universe.solvable(number).lookup_idarray(solv.SOLVABLE_REQUIRES, 0):
+                if identifier == solv.SOLVABLE_PREREQMARKER:
+                    continue
+                providing = universe.providing(identifier)
+                if not any(each.id in chosen for each in providing):
+                    found.update(str(each) for each in providing if each.id in universe.installed)
+        return tuple(sorted(found))
+
+    def _numbers_of(self, package: Package) -> Iterable[int]:
+        named = (self._stock.universe.solvable(each) for each in self._stock.named(package.name))
+        nevra = resolver_older.nevra(package)
+        return (each.id for each in named if str(each) == nevra and each.id not in self._stock.universe.installed)
+
     def fits(self, wants: Sequence[Candidate]) -> tuple[str, ...]:
         """Say why `wants` do not install together."""
         return self._solve(wants).problems
@@ -111,6 +180,10 @@ class RpmUniverse:
         had = {universe.source(each).upstream.name for each in self._stock.named(name)}
         return tuple(each.upstream.name for each in universe.sources if each.upstream.name in had)
 
+    def sightings(self, name: str) -> tuple[Sighting, ...]:
+        """Return every package of a name, hidden ones and those of lesser priority with why; the newest first."""
+        return resolver_older.sightings(self._stock, name)
+
     def _solve(self, wants: Sequence[Candidate]) -> _Answer:
         answer = self._attempt(wants)
         if self._stock.has_more_files and any(map(is_beyond_primary, answer.missing_paths)):
@@ -128,6 +201,8 @@ class RpmUniverse:
         universe, pool = self._stock.universe, self._stock.universe.pool
         several = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
         jobs += [pool.Job(several, pool.str2id(each)) for each in _INSTALL_ONLY]
+        favoured = sorted(universe.with_digests(self._favoured)) if self._favoured else []
+        jobs += [pool.Job(solv.Job.SOLVER_FAVOR | solv.Job.SOLVER_SOLVABLE, each) for each in favoured]
         solver = pool.Solver()
         for flag in _FLAGS:
             solver.set_flag(flag, 1)

@@ -1,4 +1,4 @@
-"""Versions before the one that was chosen, as an operator would downgrade to them."""
+"""Versions beside the one that was chosen: those before it, to downgrade to, and all, to say why they were not."""
 
 from functools import cmp_to_key
 from itertools import islice
@@ -8,6 +8,7 @@ import solv
 from repobuild.formats.protocol import Exact
 from repobuild.formats.rpm.resolver_stock import Candidate, Kind, Stock
 from repobuild.formats.rpm.universe_match import evr
+from repobuild.formats.values import Sighting
 from repobuild.model import Package
 
 _NO_ARCH = "noarch"
@@ -31,6 +32,33 @@ def find(stock: Stock, package: Package, count: int) -> tuple[Exact[Candidate], 
         if is_kin and each.evrcmp(chosen) < 0 and evr(each)[1:] != evr(chosen)[1:]:
             before.setdefault(evr(each)[1:], each)
     return tuple(map(_exactly, (chosen, *islice(before.values(), count))))
+
+
+def sightings(stock: Stock, name: str) -> tuple[Sighting, ...]:
+    """Return every package of a name, and why it would not be taken, the newest first."""
+    universe = stock.universe
+    there = sorted(universe.named(name), key=cmp_to_key(_newer_first))
+    to_be_had = [universe.source(each.id).upstream for each in there if each.id not in universe.hidden]
+    best = min(to_be_had, key=lambda each: each.priority, default=None)
+    found = []
+    for each in there:
+        upstream = universe.source(each.id).upstream
+        reason = universe.hidden.get(each.id, "")
+        if not reason and best is not None and upstream.priority > best.priority:
+            reason = f"its priority {upstream.priority} comes after {best.priority} of {best.name}"
+        checksum = each.lookup_checksum(solv.SOLVABLE_CHECKSUM)
+        epoch, version, release = evr(each)
+        full = f"{version}-{release}"
+        found.append(
+            Sighting(
+                version=f"{epoch}:{full}" if epoch != "0" else full,
+                arch=each.arch,
+                upstream=upstream.name,
+                sha256=checksum.hex() if checksum is not None else "",
+                reason=reason,
+            )
+        )
+    return tuple(found)
 
 
 def nevra(package: Package) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import solv
 
+from repobuild.formats.protocol import NOBODY_HAS
 from repobuild.formats.rpm.universe import Universe
 
 _MAX_LINES = 6
@@ -62,7 +63,7 @@ def _explain(universe: Universe, problem: "solv.Problem") -> str:
             others[f"{_named(universe, info.solvable) or 'a want'} needs {info.dep}, which {place}"] = None
         elif line := _line(universe, info):
             others[line] = None
-    lines = [f"{one} needs {', '.join(needs)}, which no upstream has" for one, needs in nowhere.items()]
+    lines = [f"{one} needs {', '.join(needs)}, {NOBODY_HAS}" for one, needs in nowhere.items()]
     lines += others
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"and {len(lines) - _MAX_LINES} more"]
@@ -92,7 +93,9 @@ def _whereabouts(universe: Universe, dependency: "solv.Dep") -> str:
 
 
 def _guess(universe: Universe) -> list[str]:
-    """Name the usual upstreams that the manifest lacks."""
+    """Name the usual upstreams that the manifest lacks; a repository that is looked at alone has no mirrors."""
+    if not any(each.upstream.mirrors for each in universe.sources):
+        return []
     known = " ".join(each.upstream.name.lower() for each in universe.sources)
     absent = [label for label, words in _COMPANIONS.items() if not any(word in known for word in words)]
     return [f"it may be in {', '.join(absent)}, which the manifest does not name for this target"] if absent else []

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from repobuild.errors import UnresolvableError
 from repobuild.formats.origin_pins import OriginPins
-from repobuild.formats.protocol import Cache, Loaded
+from repobuild.formats.protocol import GONE, Cache, Loaded
 from repobuild.formats.rpm import groups, modules, modules_index
 from repobuild.formats.rpm.universe import Universe
 from repobuild.formats.rpm.universe_match import Match, Matcher
@@ -45,13 +45,16 @@ class Candidate:
 class Stock:
     """The universe, and which of its packages are hidden."""
 
-    def __init__(self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options) -> None:
+    def __init__(
+        self, loaded: Sequence[Loaded], target: Target, cache: Cache, options: Options, base: Loaded | None = None
+    ) -> None:
         self._loaded = loaded
+        self._base = base
         self._cache = cache
         self._taken: frozenset[str] = frozenset()
         self._pins = OriginPins.of(options, loaded)
         self.target = target
-        self.universe = Universe(loaded, target.package_arch, cache)
+        self.universe = Universe(loaded, target.package_arch, cache, base=base)
         self.modules = modules.ModuleCatalog.of(
             (
                 modules_index.load(text, cache, source.upstream.name)
@@ -92,7 +95,8 @@ class Stock:
 
     def open_files(self) -> None:
         """Bring the lists of all files."""
-        self.universe = Universe(self._loaded, self.target.package_arch, self._cache, with_files=True)
+        arch = self.target.package_arch
+        self.universe = Universe(self._loaded, arch, self._cache, with_files=True, base=self._base)
         self.__dict__.pop("_filtered", None)
         self._refresh()
 
@@ -195,5 +199,5 @@ class Stock:
         hidden = modules.hidden(self.universe, self.modules, self.active)
         hidden.update(self._filtered)
         for number in self.universe.with_digests(self._taken):
-            hidden[number] = "gone from every mirror"
+            hidden[number] = GONE
         self.universe.hide(hidden)

@@ -40,7 +40,15 @@ class Source:
 class Universe:
     """Packages by number, and which of them are hidden."""
 
-    def __init__(self, loaded: Sequence[Loaded], arch: str, cache: Cache, *, with_files: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Sequence[Loaded],
+        arch: str,
+        cache: Cache,
+        *,
+        with_files: bool = False,
+        base: Loaded | None = None,
+    ) -> None:
         self.pool = solv.Pool()
         self.pool.setarch(arch)
         for flag in _FLAGS:
@@ -50,7 +58,11 @@ class Universe:
         """Why a package is not to be had, by its number."""
         self.with_files = with_files
         self._kept = Kept(cache)
-        self.sources = tuple(self._add(each) for each in loaded)
+        self.sources = tuple(self._add(each) for each in (*loaded, *([base] if base is not None else [])))
+        self.installed = self.sources[-1].numbers if base is not None else range(0)
+        """The numbers of what is installed already."""
+        if base is not None:
+            self.pool.installed = self.pool.id2solvable(self.installed[0]).repo
         self._file_ids = tuple(self.pool.addfileprovides_queue())
         self.pool.createwhatprovides()
 
@@ -77,7 +89,8 @@ class Universe:
         )
 
     def hide(self, reasons: dict[int, str]) -> None:
-        """Do as if these packages, and no others, were not there."""
+        """Do as if these packages, and no others, were not there; nothing hides what is installed."""
+        reasons = {number: reason for number, reason in reasons.items() if number not in self.installed}
         self.hidden = reasons
         self.pool.set_disabled_list(sorted(reasons))
 

@@ -90,13 +90,22 @@ def add_packages(repo: "solv.Repo", text: Text, kept: Kept, upstream: str) -> No
     """
     key = f"{text.sha256}.{FORMAT}"
     if not kept.read(repo, key):
-        with _opened(text.path, upstream) as file:
-            if not repo.add_rpmmd(file, None, 0):
-                raise _malformed(repo, upstream)
-        repo.internalize()
+        parse(repo, text.path, upstream)
         kept.write(repo, key)
     if repo.nsolvables > _MAX_PACKAGES:
         raise HostileInputError(f"more than {_MAX_PACKAGES} packages in upstream {upstream}")
+
+
+def parse_packages(repo: "solv.Repo", path: Path, upstream: str) -> None:
+    """Load a primary text that is of use only once.
+
+    Raises:
+        HostileInputError: when it is malformed, too large, or declares a document type.
+    """
+    with _opened(path, upstream) as file:
+        if not repo.add_rpmmd(file, None, 0):
+            raise _malformed(repo, upstream)
+    repo.internalize()
 
 
 def add_files(repo: "solv.Repo", text: Text, filelists: Text, kept: Kept, upstream: str) -> None:
@@ -108,11 +117,25 @@ def add_files(repo: "solv.Repo", text: Text, filelists: Text, kept: Kept, upstre
     key = f"{text.sha256}.{filelists.sha256}.{FORMAT}"
     if not kept.read(repo, key):
         add_packages(repo, text, kept, upstream)
-        with _opened(filelists.path, upstream) as file:
-            if not repo.add_rpmmd(file, "FL", solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL):
-                raise _malformed(repo, upstream)
-        repo.internalize()
+        parse_files(repo, filelists.path, upstream)
         kept.write(repo, key)
+
+
+def parse(repo: "solv.Repo", path: Path, upstream: str) -> None:
+    """Add the packages of a primary text; HostileInputError as `add_packages`."""
+    _parse(repo, path, upstream, None, 0)
+
+
+def parse_files(repo: "solv.Repo", path: Path, upstream: str) -> None:
+    """Add the files of packages that are there already; HostileInputError as `add_packages`."""
+    _parse(repo, path, upstream, "FL", solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL)
+
+
+def _parse(repo: "solv.Repo", path: Path, upstream: str, language: str | None, flags: int) -> None:
+    with _opened(path, upstream) as file:
+        if not repo.add_rpmmd(file, language, flags):
+            raise _malformed(repo, upstream)
+    repo.internalize()
 
 
 def _read_solv(repo: "solv.Repo", data: memoryview) -> bool:

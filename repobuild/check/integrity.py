@@ -1,12 +1,12 @@
 """The proof of integrity: every byte of a repository is what its marker and its lock say."""
 
-import enum
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from repobuild.check.problems import Fault, Problem, in_order
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, ProofError, RepobuildError
 from repobuild.model import LOCK_NAME, MARKER
@@ -20,33 +20,9 @@ _SHOWN = 5
 """Problems that an error's message holds."""
 
 
-class Fault(enum.StrEnum):
-    """What can be wrong with a file."""
-
-    MISSING = "missing"
-    CHANGED = "changed"
-    FOREIGN = "foreign"
-    UNREADABLE = "unreadable"
-    LOCK = "not as the lock says"
-    MARKER = "not a marker"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that does not hold."""
-
-    fault: Fault
-    path: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        path = self.path if self.path.isprintable() else ascii(self.path)
-        return f"{self.fault}: {path}{' (' + self.detail + ')' if self.detail else ''}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What a check found."""
+class Integrity:
+    """What hashing every file found."""
 
     path: Path
     marker: str
@@ -57,6 +33,8 @@ class Receipt:
     """Bytes that were hashed."""
     problems: tuple[Problem, ...]
     """Sorted by path."""
+    sound: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """(size, sha256) of each file that is what the marker lists, by path."""
 
     @property
     def is_whole(self) -> bool:
@@ -76,7 +54,7 @@ class Receipt:
         raise ProofError(f"{self.path} does not hold what it says: {shown}{more}", "repobuild sync --force")
 
 
-def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: ReadLock | None = None) -> Receipt:
+def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: ReadLock | None = None) -> Integrity:
     """Hash every file of the repository at `path` and compare with its marker and with the lock inside.
 
     Args:
@@ -92,9 +70,9 @@ def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: Read
             marker = repository.read(MARKER, TEXT_LIMIT)
             listed = parse_marker(marker) if marker is not None else {}
         except HostileInputError as error:
-            return _receipt(path, "", {}, 0, [Problem(Fault.MARKER, MARKER, error.message)])
+            return _result(path, "", {}, 0, [Problem(Fault.MARKER, MARKER, error.message)])
         if marker is None:
-            return _receipt(path, "", {}, 0, [Problem(Fault.MISSING, MARKER)])
+            return _result(path, "", {}, 0, [Problem(Fault.MISSING, MARKER)])
         digest = sha256_of(marker)
         generation = read_generation(repository)
         problems = list(_marker_problems(digest, generation))
@@ -106,12 +84,13 @@ def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: Read
             problems += _compare_digests(repository, expected, sizes, progress)
         if read_lock is not None:
             problems += _compare_lock(repository, read_lock, listed, sizes, generation)
-    return _receipt(path, digest, listed, sum(sizes.values()), problems)
+    found_wrong = {problem.path for problem in problems if problem.fault is not Fault.LOCK}
+    sound = {name: (sizes[name], listed[name]) for name in sizes.keys() & listed.keys() - found_wrong}
+    return replace(_result(path, digest, listed, sum(sizes.values()), problems), sound=sound)
 
 
-def _receipt(path: Path, marker: str, listed: Mapping[str, str], size: int, problems: list[Problem]) -> Receipt:
-    ordered = tuple(sorted(set(problems), key=lambda problem: (problem.path, problem.fault, problem.detail)))
-    return Receipt(path=path, marker=marker, files=len(listed), size=size, problems=ordered)
+def _result(path: Path, marker: str, listed: Mapping[str, str], size: int, problems: list[Problem]) -> Integrity:
+    return Integrity(path=path, marker=marker, files=len(listed), size=size, problems=in_order(problems))
 
 
 def _marker_problems(digest: str, generation: Generation | None) -> Iterator[Problem]:

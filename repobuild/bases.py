@@ -1,0 +1,113 @@
+"""Bases: what is taken as installed before a solve, and the lists of packages that machines print of themselves."""
+
+import re
+from dataclasses import dataclass
+
+from repobuild.errors import HostileInputError
+
+EMPTY_NAME = "empty"
+LIMIT = 8 << 20
+"""Bytes of a package list; one of 5,000 packages has some 300 kB."""
+_MAX_PACKAGES = 50_000
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^:_-]{0,255}")
+_ARCH = re.compile(r"[a-z0-9][a-z0-9_-]{0,29}")
+_NO_EPOCH = "0:"
+_NO_ARCH = "(none)"
+_INSTALLED = "installed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstalledPackage:
+    """A package of a base."""
+
+    name: str
+    version: str
+    """As in `model.Package`: `[epoch:]version[-release]`, without an epoch of 0."""
+    arch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What is taken as installed before a solve."""
+
+    name: str
+    packages: tuple[InstalledPackage, ...] = ()
+    """Sorted; none for `empty`, where a system's own needs are part of what is installed."""
+    is_minimal: bool = False
+    """Whether it is what a minimal install of the target would have, by its upstreams."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is there."""
+        return not self.packages and not self.is_minimal
+
+
+EMPTY = Base(name=EMPTY_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """The bases from which a repository has to install."""
+
+    all: tuple[Base, ...] = ()
+    """In manifest order; none for `empty` alone."""
+    subtracted: str = ""
+    """The base whose packages the repository does without; "" where it stands for itself."""
+
+    @property
+    def to_resolve(self) -> tuple[Base, ...]:
+        """Those from which wants are resolved: the empty one leads, unless the repository relies on another."""
+        named = tuple(each for each in self.all if not each.is_empty)
+        is_empty_named = len(named) < len(self.all)
+        return named if self.subtracted and not is_empty_named else (EMPTY, *named)
+
+    @property
+    def to_prove(self) -> tuple[Base, ...]:
+        """Those from which the wants have to install."""
+        return self.all or (EMPTY,)
+
+
+def parse_packages(text: bytes, what: str) -> tuple[InstalledPackage, ...]:
+    """Return the packages of a list as `Format.capture` makes it, sorted; without keys and what is not installed.
+
+    Raises:
+        HostileInputError: for a line of another form, naming it; or a list that is empty or exceeds a bound.
+    """
+    if len(text) > LIMIT:
+        raise HostileInputError(f"package list larger than {LIMIT} bytes: {what}")
+    try:
+        lines = text.decode("ascii").split("\n")
+    except UnicodeDecodeError as error:
+        raise HostileInputError(f"package list is not plain text: {what}: byte {error.start}") from error
+    if len(lines) > _MAX_PACKAGES:
+        raise HostileInputError(f"package list of more than {_MAX_PACKAGES} lines: {what}")
+    found: set[InstalledPackage] = set()
+    for number, line in enumerate(lines, 1):
+        fields = line.split("\t")
+        if not line or (len(fields) == 3 and fields[2] == _NO_ARCH) or (len(fields) == 4 and fields[3] != _INSTALLED):
+            continue
+        if len(fields) not in {3, 4} or not _is_package(*fields[:3]):
+            raise HostileInputError(
+                f"not a line of a package list: {what}:{number}: {line[:80]!r}",
+                "make the list with what this prints: repobuild base capture",
+            )
+        found.add(InstalledPackage(fields[0], fields[1].removeprefix(_NO_EPOCH), fields[2]))
+    if not found:
+        raise HostileInputError(f"package list without packages: {what}", "repobuild base capture says how to make one")
+    return tuple(sorted(found))
+
+
+def _is_package(name: str, version: str, arch: str) -> bool:
+    return bool(_NAME.fullmatch(name) and _VERSION.fullmatch(version) and _ARCH.fullmatch(arch))
+
+
+@dataclass(frozen=True, slots=True)
+class BasePin:
+    """A base as a lock pins it."""
+
+    name: str
+    sha256: str
+    """Of the index text that describes its packages; "" for the empty one."""
+    is_resolved: bool
+    """Whether wants were resolved from it; else they only have to install from it."""

@@ -1,0 +1,50 @@
+"""What is installed on a machine, as stanzas (dpkg's status in small)."""
+
+from collections.abc import Sequence
+
+from repobuild.bases import InstalledPackage
+from repobuild.errors import HostileInputError
+from repobuild.formats.deb import index, version
+from repobuild.formats.deb.control import NAME, fields
+from repobuild.formats.deb.package import without_location
+from repobuild.formats.deb.universe import Origin, Record, Universe
+from repobuild.formats.protocol import Loaded
+from repobuild.model import Target
+
+
+def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
+    """Return a stanza for each package: an upstream's for this very version, else one of its name and version."""
+    origins = [
+        Origin(each.upstream.name, (), index.scan(index.open_text(path))) for each in loaded for path in each.texts
+    ]
+    universe = Universe(origins, target.package_arch)
+    return "".join(f"{_stanza(universe, each)}\n\n" for each in packages).encode()
+
+
+def _stanza(universe: Universe, package: InstalledPackage) -> str:
+    for record in universe.records(package.name):
+        if (record.version, record.field["architecture"]) == (package.version, package.arch):
+            return without_location(record.stanza).strip("\n")
+    return f"Package: {package.name}\nVersion: {package.version}\nArchitecture: {package.arch}"
+
+
+def read(base: Loaded | None, architecture: str) -> tuple[Record, ...]:
+    """Return what is installed; packages of another architecture are none of ours.
+
+    Raises:
+        HostileInputError: when a stanza is none.
+    """
+    if base is None:
+        return ()
+    found = []
+    for path in base.texts:
+        origin = Origin(base.upstream.name, (), index.Index(b"", {}, {}))
+        for stanza in path.read_text().split("\n\n"):
+            field = fields(stanza.strip("\n")) if stanza.strip() else {}
+            if field.get("architecture") not in {"all", architecture}:
+                continue
+            if not NAME.match(field.get("package", "")):
+                raise HostileInputError(f"not a package name in base {base.upstream.name}: {stanza[:60]!r}")
+            version.check(field.get("version", ""))
+            found.append(Record(stanza, field, origin))
+    return tuple(found)

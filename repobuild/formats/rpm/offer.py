@@ -1,0 +1,158 @@
+"""What a repository of ours offers to dnf, and whether its packages say the same."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import solv
+
+from repobuild.compression import decompress
+from repobuild.errors import HostileInputError, VerificationError
+from repobuild.formats.protocol import IndexFile, Offer, PackageFile, Read, Statement
+from repobuild.formats.rpm import repomd, resolver_packages, universe_index
+from repobuild.formats.rpm.createrepo import entries
+from repobuild.formats.rpm.package import identified
+from repobuild.formats.rpm.repository import document
+from repobuild.model import Upstream
+from repobuild.scratch import MemoryFile
+
+NAME = "repository"
+"""The name of the one upstream that a repository is to its clients."""
+_KINDS = ("primary", "filelists")
+_RELATIONS = {
+    "provides": solv.SOLVABLE_PROVIDES,
+    "requires": solv.SOLVABLE_REQUIRES,
+    "conflicts": solv.SOLVABLE_CONFLICTS,
+    "obsoletes": solv.SOLVABLE_OBSOLETES,
+    "recommends": solv.SOLVABLE_RECOMMENDS,
+    "suggests": solv.SOLVABLE_SUGGESTS,
+    "supplements": solv.SOLVABLE_SUPPLEMENTS,
+    "enhances": solv.SOLVABLE_ENHANCES,
+}
+
+
+def read_offer(read: Read) -> Offer:
+    """Read repomd.xml and what it names.
+
+    Raises:
+        HostileInputError: when an index is malformed.
+        VerificationError: when there is no repomd.xml, or what every client reads is not what it names.
+    """
+    content = read(repomd.PATH)
+    if content is None:
+        raise VerificationError(f"dnf finds no index: there is no {repomd.PATH}")
+    upstream = Upstream(name=NAME, module="", mirrors=())
+    root = repomd.read(content, upstream)
+    texts: dict[str, bytes] = {}
+    problems: list[tuple[str, str]] = []
+    for index in repomd.read_all(content, upstream):
+        try:
+            texts[index.kind] = _open(read, index)
+        except (HostileInputError, VerificationError) as error:
+            problems.append((index.variants[0].path, error.message))
+    if not all(index.kind in texts for index in root.indexes):
+        raise VerificationError("; ".join(f"{path}: {reason}" for path, reason in problems))
+    listing = _Listing(texts["primary"])  # stays while its packages are looked at: they live in its pool
+    packages = [resolver_packages.from_solvable(each, upstream) for each in listing.solvables()]
+    return Offer(
+        root=root,
+        texts=tuple(texts[index.kind] for index in root.indexes),
+        later={index.kind: texts[index.kind] for index in root.later if index.kind in texts},
+        packages=tuple(sorted(packages, key=lambda each: each.path)),
+        problems=tuple(problems),
+    )
+
+
+def _open(read: Read, index: IndexFile) -> bytes:
+    variant = index.variants[0]
+    data = read(unquote(variant.path))
+    if data is None:
+        raise VerificationError("repomd.xml lists it, and it is not there")
+    if hashlib.new(variant.algorithm, data).hexdigest() != variant.digest or len(data) > variant.size:
+        raise VerificationError("not the bytes that repomd.xml lists")
+    what = f"{index.kind} of the repository"
+    return b"".join(decompress(data, variant.compression, size=index.size, what=what, is_exact=False))
+
+
+def statement(path: Path, file: PackageFile) -> Statement:
+    """Return the entries of a package in primary and filelists.
+
+    Raises:
+        HostileInputError: when it is no RPM, or its name is not that of the package in it.
+    """
+    package = identified(path, file)
+    with MemoryFile() as scratch:
+        made = entries(path, package, 0, _KINDS, scratch)
+    return {kind: text.encode() for kind, text in zip(_KINDS, made, strict=True)}
+
+
+def differences(offer: Offer, statements: Mapping[str, Statement]) -> dict[str, str]:
+    """Name the relations that differ, by file name.
+
+    Raises:
+        HostileInputError: when libsolv cannot read what the packages say.
+    """
+    said = {kind: document(kind, [each[kind].decode() for each in statements.values()]) for kind in _KINDS}
+    primary = next(text for index, text in zip(offer.root.indexes, offer.texts, strict=True) if index.kind == "primary")
+    pool = solv.Pool()
+    listed = _Listing(primary, offer.later.get("filelists"), pool).facts()
+    own = _Listing(said["primary"], said["filelists"], pool).facts()
+    found = {}
+    for name in sorted(listed.keys() & own.keys() & statements.keys()):
+        differing = listed[name].unlike(own[name])
+        if differing:
+            found[name] = f"index and package differ in {', '.join(differing)}"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a solver goes by."""
+
+    identity: str
+    relations: Mapping[str, frozenset[int]]
+    files: frozenset[str]
+
+    def unlike(self, other: "_Facts") -> list[str]:
+        differing = [kind for kind, ids in self.relations.items() if ids != other.relations[kind]]
+        name = ["name, version or architecture"] if self.identity != other.identity else []
+        return [*name, *differing, *(["files"] if self.files != other.files else [])]
+
+
+class _Listing:
+    """Index texts as libsolv reads them."""
+
+    def __init__(self, primary: bytes, filelists: bytes | None = None, pool: "solv.Pool | None" = None) -> None:
+        self._pool = pool or solv.Pool()
+        self._repo = self._pool.add_repo(NAME)
+        with ExitStack() as open_files:
+            path = _in_memory(open_files, primary)
+            universe_index.parse(self._repo, path, NAME)
+            if filelists is not None:
+                universe_index.parse_files(self._repo, _in_memory(open_files, filelists), NAME)
+
+    def solvables(self) -> "list[solv.XSolvable]":
+        return list(self._repo.solvables_iter())
+
+    def facts(self) -> dict[str, _Facts]:
+        """Return what a solver goes by, by location."""
+        files: dict[int, set[str]] = {}
+        flags = solv.Dataiterator.SEARCH_FILES
+        for match in self._repo.Dataiterator(solv.SOLVABLE_FILELIST, None, flags):
+            files.setdefault(match.solvid, set()).add(match.str)
+        return dict(self._facts(files))
+
+    def _facts(self, files: Mapping[int, set[str]]) -> Iterator[tuple[str, _Facts]]:
+        for each in self.solvables():
+            relations = {kind: frozenset(each.lookup_idarray(key, 0)) for kind, key in _RELATIONS.items()}
+            location = each.lookup_location()[0] or ""
+            yield location, _Facts(str(each), relations, frozenset(files.get(each.id, ())))
+
+
+def _in_memory(open_files: ExitStack, text: bytes) -> Path:
+    file = open_files.enter_context(MemoryFile())
+    file.fill(text)
+    return Path(file.path)

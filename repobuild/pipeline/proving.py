@@ -1,0 +1,364 @@
+"""Repository, bundle or lock -> receipt: integrity, metadata, installability."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repobuild import install as installing
+from repobuild import lock
+from repobuild.archive.contents import Contents, PartKind
+from repobuild.archive.reader import BundleReader
+from repobuild.bases import EMPTY_NAME, BasePin
+from repobuild.check import (
+    Fault,
+    Holding,
+    Problem,
+    Proof,
+    Receipt,
+    Signed,
+    check_repository,
+    check_signatures,
+    compare,
+    demand_of,
+    in_order,
+    open_offer,
+    prove,
+)
+from repobuild.check.metadata import absent
+from repobuild.durable import Folder
+from repobuild.errors import HostileInputError, RefusedError, RepobuildError, UsageError
+from repobuild.formats import FORMATS
+from repobuild.formats.protocol import Format, Offer, PackageFile, Read, RepositoryFacts, Statement
+from repobuild.model import LOCK_NAME, PACKAGE_KEYS, Kind, Lock, TreeFile, Upstream
+from repobuild.pipeline.basing import open_base
+from repobuild.pipeline.session import Session
+from repobuild.record import TEXT_LIMIT, parts_of, sha256_of
+from repobuild.scratch import MemoryFile
+from repobuild.targets import parse_target
+
+_UNDESCRIBED = "base {}: not proven here, for this machine does not know what is installed there"
+_HEAD_LIMIT = 96 << 20
+"""Bytes of a package in which its description has to end."""
+_ROOTS = Upstream(name="repository", module="", mirrors=(), suite="./")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is checked, with all that a proof looks at."""
+
+    kind: str
+    lock: Lock
+    lock_sha256: str
+    read: Read
+    """Reads index files and keys."""
+    holding: Holding
+    marker: str = ""
+    files: int = 0
+    size: int = 0
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def form(self) -> Format:
+        return FORMATS[parse_target(self.lock.target).family]
+
+
+def check(session: Session, path: Path, key: Path | None = None) -> Receipt:
+    """Check the repository in the folder `path`.
+
+    Args:
+        session: the run.
+        path: of the repository.
+        key: a key file that has to have signed it; None for the key published with it, when it is signed.
+
+    Raises:
+        DiskError: when it cannot be read.
+    """
+    hashed = check_repository(path, session.progress, read_lock=_read_payload)
+    with Folder.open(path) as repository:
+        read = _reader(repository)
+        text = read(LOCK_NAME)
+        chosen = _lock_of(text)
+        if text is None or chosen is None:
+            return _without_lock(hashed.marker, hashed.files, hashed.size, hashed.problems)
+        subject = _Subject(
+            kind="repository",
+            lock=chosen,
+            lock_sha256=sha256_of(text),
+            read=read,
+            holding=_held(path, FORMATS[parse_target(chosen.target).family], hashed.sound),
+            marker=hashed.marker,
+            files=hashed.files,
+            size=hashed.size,
+            problems=hashed.problems,
+        )
+        return _receipt(session, subject, key)
+
+
+def check_bundle(session: Session, path: Path, key: Path | None = None) -> Receipt:
+    """Read a bundle to its last byte, prove each file of it, and check the repository inside.
+
+    Raises:
+        RefusedError: when anything in it is not what it has to be.
+    """
+    part = installing.inspect(path.absolute(), None, session.progress)
+    contents = part.contents
+    form = FORMATS[parse_target(contents.target).family]
+    gathered = _Gathered(form)
+    with installing.reading(part, session.progress) as reader:
+        texts = _take(reader, gathered, form.suffix)
+        installing.finish_reading(part, reader)
+    if contents.kind is not PartKind.WHOLE:
+        return _of_part(contents)
+    *files, marker = contents.files
+    text = texts.get(LOCK_NAME, b"")
+    subject = _Subject(
+        kind="bundle",
+        lock=lock.read(text, "the bundle's lock"),
+        lock_sha256=sha256_of(text),
+        read=texts.get,
+        holding=gathered.holding(),
+        marker=marker.sha256,
+        files=len(files),
+        size=sum(file.size for file in files),
+    )
+    return _receipt(session, subject, key)
+
+
+def _of_part(contents: Contents) -> Receipt:
+    """Return what a volume or a delta shows alone: that its files are what they have to be."""
+    return Receipt(
+        kind=contents.kind.value,
+        name=contents.name,
+        target=contents.target,
+        version=contents.version,
+        time=contents.sequence,
+        lock=contents.lock,
+        marker=contents.files[-1].sha256,
+        files=len(contents.carried),
+        size=sum(file.size for file in contents.carried),
+        packages=0,
+        signer="",
+        proofs=(),
+    )
+
+
+def check_lock(session: Session, path: Path) -> Receipt:
+    """Check that the wants of a lock install from what it pins, described by it or by the packages in the store.
+
+    Raises:
+        UsageError: when the store lacks packages that this takes.
+    """
+    with Folder.open(path.absolute().parent) as folder:
+        text = folder.read(path.name, lock.LIMIT)
+    if text is None:
+        raise UsageError(f"no such lock: {path}")
+    chosen = lock.read(text, str(path))
+    packages = [each.package for each in chosen.choices]
+    target = parse_target(chosen.target)
+    extras = {kind: said.encode() for kind, said in chosen.extras if kind != PACKAGE_KEYS}
+    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time, extras=extras)
+    made = FORMATS[target.family].metadata(packages, facts, None, _Stored(session))
+    files = {each.path: each.content or b"" for each in made}
+    holding = Holding(
+        files={each.filename: (each.size, each.sha256) for each in packages}, statements={}, unreadable={}
+    )
+    return _receipt(
+        session, _Subject(kind="lock", lock=chosen, lock_sha256=sha256_of(text), read=files.get, holding=holding), None
+    )
+
+
+class _Stored:
+    """Objects of the store; an error says what to do when one is not there."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, sha256: str) -> Path:
+        if not self._session.store.has(sha256):
+            raise UsageError(
+                f"the lock alone does not describe its packages, and the store lacks one: {sha256}",
+                "check the repository or bundle instead, or fetch the packages: repobuild sync",
+            )
+        return self._session.store.path(sha256)
+
+
+def _receipt(session: Session, subject: _Subject, key: Path | None) -> Receipt:
+    """Compare metadata, prove the wants, and say all of it."""
+    problems = list(subject.problems)
+    signed = _signed(subject, key) if subject.kind != "lock" else Signed("")
+    problems += signed.problems
+    proofs: list[Proof] = []
+    packages = 0
+    try:
+        offer = subject.form.read_offer(subject.read, parse_target(subject.lock.target))
+    except RefusedError as error:
+        problems.append(Problem(Fault.INDEX, "the indexes", error.message))
+    else:
+        packages = len(offer.packages)
+        problems += compare(subject.form, offer, subject.holding)
+        proofs += _proofs(session, subject, offer)
+    problems += [problem for proof in proofs for problem in proof.problems]
+    return Receipt(
+        kind=subject.kind,
+        name=subject.lock.name,
+        target=subject.lock.target,
+        version=subject.lock.version,
+        time=subject.lock.time,
+        lock=subject.lock_sha256,
+        marker=subject.marker,
+        files=subject.files,
+        size=subject.size,
+        packages=packages,
+        signer=signed.signer,
+        proofs=tuple(proofs),
+        missing=tuple(each.want for each in subject.lock.missing),
+        problems=in_order(problems),
+    )
+
+
+def _proofs(session: Session, subject: _Subject, offer: Offer) -> Iterator[Proof]:
+    """Prove the wants from each base of the lock."""
+    form, target = subject.form, parse_target(subject.lock.target)
+    gone = absent(offer, subject.holding)
+    for pin in subject.lock.bases or (BasePin(EMPTY_NAME, "", is_resolved=True),):
+        base = open_base(session, target.family, pin) if pin.sha256 else None
+        if pin.sha256 and base is None:
+            yield Proof(base=pin.name, wants=(), sets=0, notes=(_UNDESCRIBED.format(pin.name),))
+            continue
+        demand = demand_of(form, subject.lock)
+        demand = demand if base is None else replace(demand, base=())
+        try:
+            with open_offer(form, offer, target, demand, base) as universe:
+                if gone:
+                    universe.exclude(gone)
+                yield prove(universe, demand, pin.name)
+        except RepobuildError as error:
+            problem = Problem(Fault.INDEX, "the indexes", error.message)
+            yield Proof(base=pin.name, wants=(), sets=0, problems=(problem,))
+
+
+def _signed(subject: _Subject, key: Path | None) -> Signed:
+    if key is not None:
+        with Folder.open(key.absolute().parent) as folder:
+            content = folder.read(key.name, TEXT_LIMIT)
+        if content is None:
+            raise UsageError(f"no such key file: {key}")
+        keys = [(str(key), content)]
+    else:
+        names = (f"{subject.lock.name}.gpg", f"{subject.lock.name}.asc")
+        keys = [(name, content) for name in names if (content := subject.read(name)) is not None]
+    return check_signatures(subject.form.root_files(_ROOTS), subject.read, keys)
+
+
+def _without_lock(marker: str, files: int, size: int, problems: tuple[Problem, ...]) -> Receipt:
+    """Return what can be said of a repository whose wants nobody knows."""
+    return Receipt(
+        kind="repository",
+        name="",
+        target="",
+        version="",
+        time=0,
+        lock="",
+        marker=marker,
+        files=files,
+        size=size,
+        packages=0,
+        signer="",
+        proofs=(),
+        problems=problems or (Problem(Fault.MISSING, LOCK_NAME),),
+    )
+
+
+def _lock_of(text: bytes | None) -> Lock | None:
+    """Return the lock inside a repository; None when there is none that can be read, which integrity says."""
+    with suppress(HostileInputError):
+        return lock.read(text, LOCK_NAME) if text is not None else None
+    return None
+
+
+def _reader(repository: Folder) -> Read:
+    def read(path: str) -> bytes | None:
+        *above, name = parts_of(path)
+        try:
+            with repository.descend(above) as folder:
+                return folder.read(name, TEXT_LIMIT)
+        except RepobuildError:
+            return None
+
+    return read
+
+
+def _read_payload(text: bytes) -> dict[str, tuple[int, str]]:
+    chosen = lock.read(text, LOCK_NAME)
+    packages = {each.package.filename: (each.package.size, each.package.sha256) for each in chosen.choices}
+    return packages | {each.name: (each.size, each.sha256) for each in chosen.assets}
+
+
+def _held(path: Path, form: Format, sound: Mapping[str, tuple[int, str]]) -> Holding:
+    """Return the packages of a repository whose bytes are as the marker lists them."""
+    gathered = _Gathered(form)
+    for name, (size, sha256) in sorted(sound.items()):
+        if name.endswith(form.suffix):
+            gathered.read(path.joinpath(*parts_of(name)), PackageFile(name, size, sha256))
+    return gathered.holding()
+
+
+class _Gathered:
+    """Packages and what they say of themselves."""
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+        self._files: dict[str, tuple[int, str]] = {}
+        self._statements: dict[str, Statement] = {}
+        self._unreadable: dict[str, str] = {}
+
+    def read(self, path: Path, file: PackageFile) -> None:
+        """Read a package from `path`, which holds its beginning."""
+        self._files[file.name] = (file.size, file.sha256)
+        try:
+            self._statements[file.name] = self._form.statement(path, file)
+        except HostileInputError as error:
+            self._unreadable[file.name] = error.message
+        else:
+            self._unreadable.pop(file.name, None)
+
+    def is_read(self, file: PackageFile) -> bool:
+        """Whether a package could be read."""
+        return file.name in self._statements
+
+    def holding(self) -> Holding:
+        return Holding(files=self._files, statements=self._statements, unreadable=self._unreadable)
+
+
+def _take(reader: BundleReader, gathered: _Gathered, suffix: str) -> dict[str, bytes]:
+    """Read all members of a bundle: packages as far as they describe themselves, the rest whole. Return the rest."""
+    texts: dict[str, bytes] = {}
+    with MemoryFile() as scratch:
+        for file, content in reader.members():
+            if not file.path.endswith(suffix):
+                texts |= _text(file, content)
+                continue
+            found = PackageFile(file.path, file.size, file.sha256)
+            offset = 0
+            scratch.fill(b"")
+            for piece in content:
+                if gathered.is_read(found) or offset > _HEAD_LIMIT:
+                    continue
+                scratch.append(piece, offset)
+                offset += len(piece)
+                # Nearly every description ends in the first piece; where it does not, all that may matter is read.
+                if offset == len(piece) or offset >= min(file.size, _HEAD_LIMIT):
+                    gathered.read(Path(scratch.path), found)
+            if not file.size:
+                gathered.read(Path(scratch.path), found)
+    return texts
+
+
+def _text(file: TreeFile, content: Iterable[bytes]) -> dict[str, bytes]:
+    """Return an index, key or lock by its path; what the operator laid beside them is passed over."""
+    if file.kind is not Kind.PAYLOAD and file.size <= TEXT_LIMIT:
+        return {file.path: b"".join(content)}
+    for _ in content:
+        pass
+    return {}

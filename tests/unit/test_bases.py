@@ -1,0 +1,169 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from repobuild import lock
+from repobuild.bases import EMPTY, Base, BasePin, Bases, InstalledPackage, parse_packages
+from repobuild.cli.main import root
+from repobuild.errors import HostileInputError, ManifestError
+from repobuild.formats import FORMATS
+from repobuild.manifest import load
+from repobuild.model import Lock, Options
+from repobuild.targets import parse_target
+
+D12 = parse_target("d12.x86_64")
+OLD = Base(name="old", packages=(InstalledPackage("bash", "5.2", "amd64"),))
+NEW = Base(name="new", packages=(InstalledPackage("bash", "5.3", "amd64"),))
+
+
+def test_a_list_of_rpm_is_read_without_epochs_of_zero_and_without_keys() -> None:
+    text = (
+        b"openssl-libs\t1:3.0.7-1.el9\tx86_64\nbash\t0:5.1.8-9.el9\tx86_64\ngpg-pubkey\t0:8483c65d-5ccc5b19\t(none)\n"
+    )
+
+    assert parse_packages(text, "x") == (
+        InstalledPackage("bash", "5.1.8-9.el9", "x86_64"),
+        InstalledPackage("openssl-libs", "1:3.0.7-1.el9", "x86_64"),
+    )
+
+
+def test_a_list_of_dpkg_is_read_without_what_is_only_configured() -> None:
+    text = b"bash\t5.2.15-2+b13\tamd64\tinstalled\nold\t1\tall\tconfig-files\n"
+
+    assert parse_packages(text, "x") == (InstalledPackage("bash", "5.2.15-2+b13", "amd64"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\n\n",
+        b"bash 5.2 amd64\n",
+        b"bash\t5.2\n",
+        b"bash\t5.2\tamd64\tinstalled\tmore\n",
+        b"../bash\t5.2\tamd64\n",
+        b"bash\t5.2\nDepends: evil\tamd64\n",
+        b"bash\t<5.2>\tamd64\n",
+        b"bash\t5.2\tAMD\n",
+        b"b\xc3\xa4sh\t5.2\tamd64\n",
+        b"old\t1\tall\tconfig-files\n",
+        b"bash\t5.2\tamd64\n" * 60_000,
+        b"bash\t5.2\tamd64\n" + b" " * (9 << 20),
+    ],
+)
+def test_a_list_of_another_form_or_size_is_refused(text: bytes) -> None:
+    with pytest.raises(HostileInputError):
+        parse_packages(text, "x")
+
+
+def test_wants_are_resolved_from_the_empty_base_too_unless_one_is_subtracted() -> None:
+    assert Bases().to_resolve == (EMPTY,)
+    assert Bases(all=(OLD, NEW)).to_resolve == (EMPTY, OLD, NEW)
+    assert Bases(all=(OLD, NEW), subtracted="old").to_resolve == (OLD, NEW)
+    assert Bases(all=(OLD, EMPTY), subtracted="old").to_resolve == (EMPTY, OLD)
+
+
+def test_what_is_named_is_what_is_proven() -> None:
+    assert Bases().to_prove == (EMPTY,)
+    assert Bases(all=(OLD, NEW)).to_prove == (OLD, NEW)
+
+
+def test_a_lock_keeps_its_bases_and_one_without_says_nothing_of_them() -> None:
+    chosen = Lock(
+        target="d12.x86_64", time=1, manifest="0" * 64, name="pigsty", version="v1", endpoint="http://x", upstreams=(),
+        choices=(), missing=(), sets=(), options=Options(weak_dependencies=False),
+        bases=(BasePin("empty", "", is_resolved=True), BasePin("d12.0", "a" * 64, is_resolved=True)),
+    )  # fmt: skip
+
+    assert lock.read(lock.write(chosen), "x") == chosen
+    assert b'"bases": [\n ["empty", "", true],\n ["d12.0", "' in lock.write(chosen)
+
+
+@pytest.mark.parametrize(
+    "bases", ['[["x", "", "true"]]', '[["x", ""]]', '[["../x", "", true]]', '[["x", "zz", true]]', "3"]
+)
+def test_a_lock_whose_bases_are_malformed_is_refused(bases: str) -> None:
+    chosen = Lock(
+        target="d12.x86_64", time=1, manifest="0" * 64, name="pigsty", version="v1", endpoint="http://x", upstreams=(),
+        choices=(), missing=(), sets=(), options=Options(weak_dependencies=False),
+    )  # fmt: skip
+    text = lock.write(chosen).replace(b'"assets"', f'"bases": {bases},\n"assets"'.encode())
+
+    with pytest.raises(HostileInputError, match=r"malformed lock|not a safe file name"):
+        lock.read(text, "x")
+
+
+# the manifest
+
+
+def manifest(folder: Path, bases: str) -> Path:
+    (folder / "old.txt").write_text("bash\t5.2\tamd64\tinstalled\n")
+    path = folder / "site.yml"
+    path.write_text(
+        "repo_modules: test\nrepo_upstream:\n"
+        "  - {name: t, module: test, releases: [11, 12], arch: [x86_64], verify: none, "
+        'baseurl: {default: "http://127.0.0.1/ ./"}}\n'
+        f"repo_packages: [bash]\n{bases}"
+    )
+    return path
+
+
+def test_bases_are_read_from_lists_beside_the_manifest(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases:\n  - empty\n  - {name: old, packages: old.txt}\nsubtract: old\n")
+
+    assert load(path).job(D12).bases == Bases(all=(EMPTY, OLD), subtracted="old")
+
+
+def test_bases_may_differ_by_target(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases:\n  d12: [{name: old, packages: old.txt}]\n  d11: [empty]\nsubtract: old\n")
+
+    assert load(path).job(D12).bases == Bases(all=(OLD,), subtracted="old")
+    assert load(path).job(parse_target("d11.x86_64")).bases == Bases(all=(EMPTY,))
+
+
+def test_another_list_is_another_job_and_no_bases_are_as_before(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
+    before = load(path).job(D12).digest
+    (tmp_path / "old.txt").write_text("bash\t5.3\tamd64\tinstalled\n")
+
+    assert before != load(path).job(D12).digest
+    assert load(manifest(tmp_path, "")).job(D12).digest != before
+
+
+@pytest.mark.parametrize(
+    ("bases", "said"),
+    [
+        ("bases: [full]\n", "empty"),
+        ("bases: [{name: old}]\n", "packages"),
+        ("bases: [{name: old, packages: absent.txt}]\n", "repobuild base capture"),
+        ("bases: [{name: old, packages: old.txt, minimal: true}]\n", "either packages or"),
+        ("bases: [{name: empty, packages: old.txt}]\n", "another name"),
+        ("bases: [{name: ../x, packages: old.txt}]\n", "a name of letters"),
+        ("bases: [{name: old, packages: old.txt}, {name: old, packages: old.txt}]\n", "a name of its own"),
+        ("bases: [{name: old, packages: site.yml}]\n", "not a line of a package list"),
+        ("bases: {windows: [empty]}\n", "selector"),
+        ("bases: [empty]\nsubtract: empty\n", "one of the bases"),
+        ("subtract: old\n", "one of the bases"),
+    ],
+)
+def test_a_base_that_is_wrong_is_said_with_its_place(tmp_path: Path, bases: str, said: str) -> None:
+    with pytest.raises(ManifestError, match=said) as caught:
+        load(manifest(tmp_path, bases))
+
+    assert "site.yml:" in caught.value.message
+
+
+def test_capture_prints_the_command_of_each_family() -> None:
+    for family, form in FORMATS.items():
+        assert CliRunner().invoke(root, ["base", "capture", family]).output == f"{form.capture}\n"
+    assert set(json.loads(CliRunner().invoke(root, ["base", "capture", "--json"]).output)) == set(FORMATS)
+
+
+def test_show_tells_what_a_target_has(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases:\n  - empty\n  - {name: old, packages: old.txt}\nsubtract: old\n")
+
+    found = CliRunner().invoke(root, ["base", "show", "d12.x86_64", "-c", str(path)])
+
+    assert found.output == "d12.x86_64: empty: nothing is installed\nd12.x86_64: old: 1 packages, subtracted\n"
