@@ -18,7 +18,7 @@
 #     --replace-repos       move all other package sources aside; --restore brings them back
 #     --uninstall           remove the client file (with --http URL, that one); with --purge, the repository as well
 #     --have [FOLDER]       print what the repository in FOLDER holds, for: repobuild bundle --since
-#     --name NAME           of the repository, where no bundle says it (pigsty)
+#     --name NAME           take only this repository of the folder; without it, all that have a part for this machine
 #
 # Exit codes: 0 done, 2 usage or something is missing, 3 refused, 7 disk or permission, 75 another run is at work.
 
@@ -26,9 +26,12 @@
 set -eu
 umask 022
 LC_ALL=C && export LC_ALL
-unset CDPATH TAR_OPTIONS GZIP ZSTD_CLEVEL GREP_OPTIONS POSIXLY_CORRECT
+unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP ZSTD_CLEVEL GREP_OPTIONS POSIXLY_CORRECT QUOTING_STYLE
 
 die() { # CODE MESSAGE [HINT]; nothing of a bundle gets to the terminal but printable signs
+    [ "$1" -ne 3 ] || printf '%65536s' '' 2>/dev/null >"$work/room" || # what looks forged may be a full disk
+        die 7 "no space for temporary files: ${work%/*}" "TMPDIR=FOLDER sh install.sh ..."
+    [ ! -d "$work" ] || printf '' 2>/dev/null >"$work/told" || :
     { printf 'error: %s\n' "$2" && [ $# -lt 3 ] || printf 'hint: %s\n' "$3"; } | tr -cd '\012\040-\176' >&2
     exit "$1"
 }
@@ -36,16 +39,19 @@ say() { printf '%s\n' "$*"; }
 is() { [ "$(say "$2" | wc -l)" -eq 1 ] && say "$2" | grep -Eqx -e "$1"; } # PATTERN TEXT
 one_of() { printf '%s\n' "$2" | tr ' ' '\n' | grep -Fqx -e "$1"; } # WORD WORDS
 sha256() { sha256sum <"$1" | cut -c 1-64; } # FILE
-flush() { sync -f "$1" 2>/dev/null || sync; } # FOLDER, to the disk
-put() { # FILE: write standard input there in one step, unless it says just that already
+flush() { sync -f "$1" 2>/dev/null || sync || die 7 "cannot be written to the disk: $1"; } # FOLDER
+act() { if has --dry-run; then say "would $*"; else "$@"; fi; } # COMMAND...
+put() { # FILE: write standard input there in one step, unless it says just that already; no link is followed
     cat >"$work/put"
-    cmp -s "$work/put" "$1" || { mkdir -p "${1%/*}" && cp "$work/put" "$1.new" && mv -f "$1.new" "$1"; } ||
-        die 7 "cannot be written: $1"
+    [ ! -L "$1" ] && cmp -s "$work/put" "$1" && return
+    rm -f "${1%/*}/.${1##*/}".?????? && mkdir -p "${1%/*}" && [ ! -d "$1" ] && # of a run that was killed
+        beside_it=$(mktemp "${1%/*}/.${1##*/}.XXXXXX") && cat "$work/put" >"$beside_it" &&
+        chmod 644 "$beside_it" && mv -f "$beside_it" "$1" || die 7 "cannot be written: $1"
 }
 
 # ---- 1. What is asked for, and where ---------------------------------------------------------------------------------
 
-home=/www root='' name=pigsty key='' trust='' http='' flags=' '
+work='' staging='' home=/www root='' name='' key='' trust='' http='' flags=' '
 has() { case $flags in *" $1 "*) ;; *) return 1 ;; esac } # OPTION
 while [ $# -gt 0 ]; do
     case $1 in
@@ -53,13 +59,13 @@ while [ $# -gt 0 ]; do
     *) ;;
     esac
     case $1 in
-    --home) home=$2 && shift ;;
+    --home) home=${2%/} && shift ;;
     --root) root=${2%/} && shift ;;
-    --name) name=$2 && shift ;;
+    --name) name=${2:-/} && shift ;;
     --key) key=$2 && shift ;;
     --trust) trust=$(printf '%s' "$2" | tr -d ' ' | tr a-f A-F) && shift ;;
-    --http) http=$2 && shift ;;
-    --allow-unsigned | --allow-older | --any-target | --dry-run | --have) flags="$flags$1 " ;;
+    --http) http=${2%/} && shift ;;
+    --allow-unsigned | --allow-older | --any-target | --dry-run | --have | --among) flags="$flags$1 " ;;
     --replace-repos | --restore | --uninstall | --purge) flags="$flags$1 " ;;
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit ;;
     --) shift && break ;;
@@ -69,14 +75,27 @@ while [ $# -gt 0 ]; do
     shift
 done
 is '(/[A-Za-z0-9_+@~-][A-Za-z0-9._+@~-]*)+' "$home" || die 2 "not an absolute path of plain signs: --home $home"
-is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$name" || die 2 "not the name of a repository: --name $name"
+is '|[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$name" || die 2 "not the name of a repository: --name $name"
 is '|[0-9A-F]{40}|[0-9A-F]{64}' "$trust" || die 2 "not a fingerprint of 40 or 64 hex digits: --trust $trust"
 is '|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_+~-][A-Za-z0-9._+@~-]*)*' "$http" ||
     die 2 "not a URL like http://10.10.10.10/pigsty: --http $http"
 
+missing=''
+for each in awk base64 cat chmod cmp cp cut date df find grep gzip head id ln ls mkdir mktemp mv rm sed sha256sum sort \
+    tail tar touch tr uname uniq wc; do
+    command -v "$each" >/dev/null || missing="$missing $each"
+done
+[ -z "$missing" ] || die 2 "this machine lacks:$missing"
+! tar --version 2>&1 | grep -q bsdtar || die 2 "the tar of GNU or busybox is needed, and this is bsdtar"
+
+leave() { # CODE: whatever fails without a word of ours is the disk
+    [ "$1" -eq 0 ] || [ "$1" -gt 128 ] || [ -e "$work/told" ] ||
+        { printf 'error: no space, no permission, or what is said above: %s\n' "$work" >&2 && set -- 7; }
+    rm -rf "$work" ${staging:+"$staging"}
+    exit "$1"
+}
 work=$(mktemp -d "${TMPDIR:-/tmp}/repobuild.XXXXXX") || die 7 "cannot make a temporary folder"
-staging=''
-trap 'rm -rf "$work" ${staging:+"$staging"}' EXIT
+trap 'leave $?' EXIT
 trap 'exit 130' INT
 trap 'exit 143' HUP TERM
 
@@ -88,16 +107,17 @@ case "$(release UBUNTU_CODENAME) $(release DEBIAN_CODENAME) $(release ID) $(rele
 focal\ *) os=u20 ;; jammy\ *) os=u22 ;; noble\ *) os=u24 ;; resolute\ *) os=u26 ;;
 *\ bullseye\ *) os=d11 ;; *\ bookworm\ *) os=d12 ;; *\ trixie\ *) os=d13 ;;
 *\ ubuntu\ *) os=u${version%%.*} ;; *\ debian\ *) os=d$version ;;
-*\ rhel\ * | *\ centos\ * | *\ rocky\ * | *\ almalinux\ *) os=el${version%%.*} ;;
+*\ rhel\ * | *\ ol\ * | *\ centos\ * | *\ rocky\ * | *\ almalinux\ *) os=el${version%%.*} ;;
 *) os=unknown ;;
 esac
+[ "$os" != unknown ] || [ -z "$http" ] || die 2 "neither Debian, Ubuntu nor an EL that is known: $(release ID) $version"
 host=$os.$(uname -m)
 case $os in
 el*) sources=$root/etc/yum.repos.d aside=$root/etc/yum.repos.d/replaced ending=repo ;;
 *) sources=$root/etc/apt/sources.list.d aside=$root/etc/apt/replaced ending=list ;;
 esac
 
-# ---- 2. Client files: by which apt, dnf or yum find the repository; word for word what repobuild writes --------------
+# ---- 2. Client files: by which apt, dnf or yum find the repository; as repobuild writes them, for the keys at hand ---
 
 client_text() { # local|http TARGET TREE LOCATION
     packages='' keys='' option=trusted=yes equals=' = ' is_signed=''
@@ -125,7 +145,7 @@ use() { # local|http TREE LOCATION: write this machine's client file and say wha
     client=$name-local
     [ "$1" = local ] || client=$name
     if has --replace-repos; then
-        mkdir -p "$aside/sources.list.d"
+        mkdir -p "$aside/sources.list.d" "$sources"
         for file in "$sources/../sources.list" "$sources"/*.list "$sources"/*.sources "$sources"/*.repo; do
             case $file in
             "$sources/$client.$ending") continue ;;
@@ -138,6 +158,8 @@ use() { # local|http TREE LOCATION: write this machine's client file and say wha
     fi
     [ "$ending" = repo ] || [ ! -e "$2/$name.gpg" ] || put "$root/etc/apt/keyrings/$name.gpg" <"$2/$name.gpg"
     client_text "$1" "$host" "$2" "$3" | put "$sources/$client.$ending"
+    rm -f "$sources/$client.sources" # the same place with another key would be an error to apt
+    flush "$sources"
     say "wrote $sources/$client.$ending; next:"
     case $os in
     el*)
@@ -155,31 +177,69 @@ use() { # local|http TREE LOCATION: write this machine's client file and say wha
     esac
 }
 
-tree=$root$home/$name
+place() { # FOLDER: what is where for a repository that clients of this system know as FOLDER
+    tree=$root$1 && parent=${tree%/*} && area=$parent/.${tree##*/}.repobuild is_mount=''
+    awk -v at="$tree" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo 2>/dev/null &&
+        is_mount=1 area=$tree/.repobuild || :
+}
+anybodys() { # FIND...: whether another user than root and this one can have changed what is found, a web server perhaps
+    ! others=$(find -H "$@" \( ! -user 0 ! -user "$(id -u)" -o -perm -020 -o -perm -002 \) 2>&1) || [ -n "$others" ]
+}
+guard() { # refuse to work where others can put links in our way
+    for each in "$root$home" "$parent" "$tree" "$area"; do
+        [ "$each" = "$root$home" ] || [ ! -L "$each" ] || die 7 "a symbolic link stands where a folder has to be: $each"
+        [ ! -e "$each" ] || ! anybodys "$each" -prune || die 7 "a folder that another user can change: $each" \
+            "chown root $each && chmod go-w $each, or run this as its owner"
+    done
+    [ ! -e "$tree" ] || ! anybodys "$tree" -type d ||
+        die 7 "a folder that another user can change: $(say "$others" | head -n 1)" \
+            "find $tree -type d -exec chown root {} + -exec chmod go-w {} +"
+    for each in "$area/lock" "$area/leaving-sh"; do
+        [ -z "$(find "$each" ! \( -type f -links 1 \) 2>/dev/null)" ] ||
+            die 7 "not a file of its own: $each" "remove it"
+    done
+}
+hold() { # take the lock on the area, until the end
+    exec 9>>"$area/lock"
+    ! command -v flock >/dev/null || flock -n 9 || die 75 "another run is at work: $area"
+}
+
+place "$home/${name:-pigsty}"
 if has --have; then
     tree=${1:-$tree}
     [ -f "$tree/repo_complete" ] && [ -f "$tree/repobuild.lock" ] || die 2 "no repository of repobuild's: $tree"
     of() { sed -nE "s/^\"$1\": \"?([A-Za-z0-9._+~-]{1,64})\"?,?$/\1/p" "$tree/repobuild.lock" | head -n 1; } # FIELD
     say "# repobuild have 1 $(of name) $(of target) $(of time) $(sha256 "$tree/repobuild.lock")"
-    exec cat "$tree/repo_complete"
+    cat "$tree/repo_complete"
+    exit
 fi
 if has --restore || has --uninstall; then
+    name=${name:-pigsty}
     if has --uninstall; then
-        if [ -n "$http" ]; then rm -f "$sources/$name.$ending"; else rm -f "$sources/$name-local.$ending"; fi
-        [ -e "$sources/$name.list" ] || [ -e "$sources/$name-local.list" ] || rm -f "$root/etc/apt/keyrings/$name.gpg"
+        gone=$name-local
+        [ -z "$http" ] || gone=$name
         if has --purge && [ -f "$tree/repo_complete" ]; then
-            rm -f "$tree.gpg" "$tree.asc" "$tree.$ending" "$tree-local.$ending" "$tree/repo_complete"
-            rm -rf "$root$home/.$name.repobuild" "$tree"
+            guard
+            has --dry-run || { mkdir -p "$area" && hold; }
+            for each in gpg asc list repo sources; do act rm -f "$tree.$each" "$tree-local.$each"; done
+            act rm -f "$tree/repo_complete"
+            [ -z "$is_mount" ] || act find "$tree" -mindepth 1 ! -name lost+found -prune -exec rm -rf {} +
+            [ -n "$is_mount" ] || act rm -rf "$tree" "$area"
         fi
-        say "removed"
+        act rm -f "$sources/$gone.$ending"
+        other=$name
+        [ -z "$http" ] || other=$name-local
+        [ -e "$sources/$other.list" ] || act rm -f "$root/etc/apt/keyrings/$name.gpg"
+        has --dry-run || say "removed"
     fi
     for file in "$aside/sources.list" "$aside/sources.list.d"/*; do
         has --restore && [ -e "$file" ] || continue
         to=$sources/${file##*/}
         [ "$file" != "$aside/sources.list" ] || to=${sources%/*}/sources.list
         [ ! -e "$to" ] || { say "left alone, since there is another: $file" && continue; }
-        mv "$file" "$to" && say "restored $to"
+        act mv "$file" "$to" && { has --dry-run || say "restored $to"; }
     done
+    has --dry-run || flush "$root/etc"
     exit
 fi
 
@@ -198,10 +258,6 @@ signers() { # KEYRING: print the primary fingerprint of each key with a good sig
     fi
 }
 
-anybodys() { # PATH...: whether another user than root and this one can have changed one of them, a web server perhaps
-    [ -n "$(find -H "$@" -prune \( ! -user 0 ! -user "$(id -u)" -o -perm -020 -o -perm -002 \))" ]
-}
-
 dir=${1:-$0}
 if [ $# -gt 0 ] && [ -d "$1" ]; then shift; else case $dir in */*) dir=${dir%/*}/ ;; *) dir=. ;; esac fi
 dir=$(cd -- "$dir" 2>/dev/null && pwd -P) || die 2 "no such folder: ${1:-$0}"
@@ -210,19 +266,38 @@ head -c 1048576 "$dir/SHA256SUMS" >"$work/sums"
 ! grep -Evq '^[0-9a-f]{64}  [A-Za-z0-9][A-Za-z0-9._+~-]{0,199}$' "$work/sums" && [ -s "$work/sums" ] &&
     [ -z "$(cut -c 67- "$work/sums" | sort | uniq -d)" ] || die 3 "not what repobuild writes: $dir/SHA256SUMS"
 listed() { awk -v name="$1" '$2 == name { print $1 }' "$work/sums"; } # NAME: print the sha256 it has to have
-beside=$(cut -c 67- "$work/sums" | grep '\.gpg$' | head -n 1 || :)
-is '|[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "${beside%.gpg}" || die 3 "not a name of a key file: $beside"
-name=${beside:-$name.gpg} && name=${name%.gpg}
+cut -c 67- "$work/sums" | sed -n 's/\.gpg$//p' >"$work/names"
+! grep -Evqx '[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$work/names" || die 3 "not a name of a key file: $dir/SHA256SUMS"
+if [ -z "$name" ] && [ "$(wc -l <"$work/names")" -gt 1 ]; then # each repository has its own key, and its own run
+    [ -z "$http" ] || die 2 "which repository is at $http: $(tr '\n' ' ' <"$work/names")" "--name NAME"
+    set -- "$dir" "$@"
+    worst=66
+    while read -r each <&3; do
+        code=0
+        # shellcheck disable=SC2086  # flags are words
+        sh "$0" --home "$home" --root "$root" ${key:+--key "$key"} ${trust:+--trust "$trust"} $flags --among \
+            --name "$each" -- "$@" 3<&- || code=$?
+        case $code.$worst in 66.*) ;; *.66 | *.0) worst=$code ;; *) ;; esac
+    done 3<"$work/names"
+    [ $worst -ne 66 ] || die 2 "no part for this machine, which is $host: $dir" "name the parts, with --any-target"
+    [ $worst -eq 0 ] || : >"$work/told"
+    exit $worst
+fi
+wanted=$name pinned='' beside=''
+name=${name:-$(cat "$work/names")} && name=${name:-pigsty}
+! one_of "$name" "$(cat "$work/names")" || beside=$name.gpg
 mkdir "$work/keys"
 if [ -e "$dir/SHA256SUMS.asc" ]; then
     head -c 1048576 "$dir/SHA256SUMS.asc" >"$work/asc"
     [ -z "$beside" ] || head -c 1048576 "$dir/$beside" >"$work/keys/$beside" || die 2 "missing: $dir/$beside"
     installed=$root$home/$name/$name.gpg
     if [ -n "$key" ]; then
-        by=$work/key && cp -- "$key" "$by" || die 2 "no such key: $key"
-        [ "$(head -c 5 "$by")" != ----- ] || sed '/^-/d;/^=/d;/^$/d;/: /d' "$key" | base64 -d >"$by" # armoured
-    elif [ -z "$trust" ] && [ -f "$installed" ] && ! anybodys "$root$home" "${installed%/*}" "$installed"; then
-        by=$installed
+        by=$work/key && [ -f "$key" ] || die 2 "no such key: $key"
+        cat <"$key" >"$by" || die 7 "no permission to read it, or no space to copy it: $key"
+        [ "$(head -c 5 "$by")" != ----- ] ||
+            tr -d '\r' <"$key" | sed '/^-/d;/^=/d;/^$/d;/: /d' | base64 -d >"$by" || die 2 "not an armoured key: $key"
+    elif [ -z "$trust" ] && [ -f "$installed" ] && ! anybodys "$root$home" "${installed%/*}" "$installed" -prune; then
+        by=$installed pinned=1 # it vouches for no other repository
     else
         by=$work/keys/$beside
     fi
@@ -243,6 +318,7 @@ elif ! has --allow-unsigned || [ -n "$key$trust" ]; then
     die 3 "not signed: there is no $dir/SHA256SUMS.asc" "--allow-unsigned"
 fi
 if [ -n "$http" ]; then
+    [ ! -s "$work/names" ] || [ -n "$beside" ] || die 2 "SHA256SUMS lists no key of that name: --name $name"
     ! has --dry-run || { say "would use $http" && exit; }
     use http "$work/keys" "$http"
     exit
@@ -250,16 +326,23 @@ fi
 
 # ---- 4. The parts: each proven by its digest before it is opened, its members compared with its contents -------------
 
+mkdir "$work/in"
 if [ $# -gt 0 ]; then
-    for each in "$@"; do say "${each##*/}"; done >"$work/parts"
+    for each in "$@"; do
+        case $each in /*) ;; */*) each=$PWD/$each ;; *) each=$dir/$each ;; esac
+        [ -f "$each" ] && is '.*' "$each" || die 2 "missing: $each"
+        ln -s "$each" "$work/in/${each##*/}" || die 2 "given twice: ${each##*/}"
+        say "${each##*/}"
+    done >"$work/parts"
 else
     cut -c 67- "$work/sums" | grep -E "\.$os(\.[0-9]+)?\.${host##*.}\.(.*\.)?(tgz|tar|tar\.zst)$" |
-        while read -r part; do [ ! -e "$dir/$part" ] || say "$part"; done >"$work/parts"
-    [ -s "$work/parts" ] || die 2 "no part for this machine, which is $host: $dir" "name the parts, with --any-target"
+        while read -r part; do
+            [ ! -e "$dir/$part" ] || { ln -s "$dir/$part" "$work/in/$part" && say "$part"; }
+        done >"$work/parts"
 fi
 
 plain() { # PART: print it decompressed
-    case $1 in *.tgz) gzip -dc ;; *.zst) zstd -dcq ;; *) cat ;; esac <"$dir/$1"
+    case $1 in *.tgz) gzip -dc ;; *.zst) zstd -dcq ;; *) cat ;; esac <"$work/in/$1"
 }
 give() { # PART COMMAND...: give it to a command; a failure on either side of the pipe is one
     from=$1 && shift && rm -f "$work/broken"
@@ -276,26 +359,59 @@ line=$line',"upstream":"[!-~]*","verify":"[a-z]*"\},?$/\1 \2 \4 \5 \3/p'
 last='$s/^\],"format":2,"installer":"'$h'","kind":"(whole|volume|delta)","lock":"'$h'","name":'$word
 last=$last',"older":(null|\{[^{}]*\}),"part":'$n',"parts":'$n',"sequence":'$n',"target":'$word',"version":'$word
 last=$last'\}$/\2 \4 \6 \7 \8 \9 \1/p'
-number=0 && : >"$work/seen"
-while read -r part; do
-    number=$((number + 1)) wanted=$(listed "$part")
-    [ -f "$dir/$part" ] || die 2 "missing: $dir/$part"
-    digest=$(sha256 "$dir/$part")
-    [ "$digest" = "$wanted" ] || { [ -z "$wanted" ] && grep -q "^$digest  " "$work/sums"; } || # renamed, perhaps
-        die 3 "damaged or forged, not what SHA256SUMS says: $part" "copy it again"
-    give "$part" tar -tvf - >"$work/list" || die 3 "not a sound archive: $part: $(tail -n 1 "$work/said")"
-    ! grep -Evq '^(-rw-r--r--|drwxr-xr-x) ' "$work/list" || die 3 "a member that is no plain file or folder: $part"
-    first=$(head -n 1 "$work/list") && first=${first##* } && top=${first%%/*}
-    is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}/\.repobuild/CONTENTS\.json' "$first" || die 3 "not a bundle: $part: $first"
+members() { tar -tvf - >"$work/list"; }
+look() { # PART: prove its digest, then read its list of members and what its contents say
+    should=$(listed "$1")
+    digest=$(sha256 "$work/in/$1")
+    if [ "$digest" != "$should" ] && # or it was renamed
+        { [ -n "$should" ] || ! grep -q "^$digest  " "$work/sums"; }; then
+        [ "$(tail -c 512 "$work/in/$1" | tr -d '\0' | wc -c)" -gt 0 ] ||
+            die 3 "not what SHA256SUMS says, and it ends in zeros: $1" "copy the original, or: repobuild install"
+        die 3 "damaged or forged, not what SHA256SUMS says: $1" "copy it again"
+    fi
+    give "$1" members || die 3 "not a sound archive: $1: $(tail -n 1 "$work/said")"
+    ! grep -Evq '^(-rw-r--r--|drwxr-xr-x) ' "$work/list" || die 3 "a member that is no plain file or folder: $1"
+    first=$(head -n 1 "$work/list") && first=${first##* }
+    is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}/\.repobuild/CONTENTS\.json' "$first" || die 3 "not a bundle: $1: $first"
     # The contents come first; what follows the first 64 MiB is not read.
-    { plain "$part" | head -c 67108864 | tar -xOf - "$first" >"$work/json"; } 2>/dev/null || :
+    { plain "$1" | head -c 67108864 | tar -xOf - "$first" >"$work/json"; } 2>/dev/null || :
     sed -nE "$last" "$work/json" >"$work/tail"
     sed -nE "$line" "$work/json" >"$work/files"
-    was=$name && read -r kind name this parts sequence target installer <"$work/tail" ||
-        die 3 "not contents of a form that is known here: $part" "use the install.sh beside the bundle"
+    read -r kind name this parts sequence target installer <"$work/tail" ||
+        die 3 "not contents of a form that is known here: $1" "use the install.sh beside the bundle"
+}
+
+was=$name
+while read -r part; do
+    look "$part"
+    mkdir "$work/in/of $part" && say "$digest" >"$work/digest"
+    for each in digest list json tail files; do mv "$work/$each" "$work/in/of $part/"; done
+    [ -n "$wanted" ] && [ "$name" != "$wanted" ] || say "$sequence $kind $name $part"
+done <"$work/parts" >"$work/looked"
+if [ $# -eq 0 ] && [ -s "$work/looked" ]; then # the newest that is whole, else the newest delta
+    [ "$(cut -d ' ' -f 3 "$work/looked" | sort -u | wc -l)" -eq 1 ] ||
+        die 2 "several repositories: $(cut -d ' ' -f 3 "$work/looked" | sort -u | tr '\n' ' ')" "--name NAME"
+    { grep -v '^[0-9]* delta ' "$work/looked" || cat "$work/looked"; } | sort -k 1,1nr -k 2,2r |
+        awk 'NR == 1 { time = $1; kind = $2 } NR == 1 || kind == "volume" && $1 == time && $2 == kind' >"$work/chosen"
+    grep -Fvx -f "$work/chosen" "$work/looked" | sed 's/^[^ ]* [^ ]* [^ ]* /left out, name it to take it: /' || :
+    mv "$work/chosen" "$work/looked"
+fi
+if [ ! -s "$work/looked" ]; then
+    ! has --among || { printf '' >"$work/told" && exit 66; }
+    die 2 "no part for this machine, which is $host${wanted:+, of $wanted}: $dir" "name the parts, with --any-target"
+fi
+cut -d ' ' -f 4- "$work/looked" >"$work/parts"
+
+number=0 && : >"$work/seen"
+while read -r part; do
+    number=$((number + 1))
+    cp "$work/in/of $part"/* "$work/"
+    read -r kind name this parts sequence target installer <"$work/tail"
+    top=$(head -n 1 "$work/list") && top=${top##* } && top=${top%%/*}
     [ "$top" = "$name" ] && is '[a-z]+[0-9]+(\.[0-9]+)?\.[a-z0-9_]+' "$target" ||
         die 3 "not the repository that its folder says, or not a target: $part: $top, $target"
-    [ -z "$beside" ] || [ "$name" = "$was" ] || die 3 "a key for $was, and a repository of another name: $name"
+    [ -z "$beside$wanted$pinned" ] || [ "$name" = "$was" ] ||
+        die 3 "a key for $was, and a repository of another name: $name"
     [ "$(wc -l <"$work/json")" -eq "$(($(wc -l <"$work/files") + 2))" ] && ! grep -Eq '/(\.|/|$)' "$work/files" ||
         die 3 "not a safe path, or not in the form of contents: $part"
     awk -v top="$name" -v part="$this" -v parts="$parts" -v kind="$kind" '
@@ -326,7 +442,7 @@ while read -r part; do
         die 3 "not what its contents say: $part: $(head -n 1 "$work/bad")"
     sed '$s/,"part":[0-9]*,/,/' "$work/json" >"$work/json.$number"
     cmp -s "$work/json.1" "$work/json.$number" ||
-        die 3 "parts of several bundles: $(tr '\n' ' ' <"$work/parts")" "name those of one"
+        die 3 "parts of several bundles: $(tr '\n' ' ' <"$work/parts")" "sh install.sh FOLDER PART..., those of one"
     ! one_of "$this" "$(cat "$work/seen")" || die 3 "given twice: part $this"
     say "$this" >>"$work/seen"
 done <"$work/parts"
@@ -343,16 +459,16 @@ if [ "${target%%.*}.${target##*.}" != "$host" ]; then
     has --any-target || die 2 "made for $target, and this machine is $host" "to keep it for others: --any-target"
     folder=$home/$target/$name
 fi
-tree=$root$folder && parent=${tree%/*} && area=$parent/.$name.repobuild
-awk -v at="$tree" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo 2>/dev/null && area=$tree/.repobuild
-for each in "$parent" "$tree" "$area"; do
-    [ "$each" = "$root$home" ] || [ ! -L "$each" ] || die 7 "a symbolic link stands where a folder has to be: $each"
-done
+place "$folder"
+guard
 [ -e "$tree/repo_complete" ] || [ -e "$tree/.repobuild" ] || [ -z "$(find "$tree" ! -type d 2>/dev/null)" ] ||
     die 7 "this folder holds files, but is no repository: $tree" "move it away"
 before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/dev/null | head -n 1)
 [ "${before:-0}" -le "$sequence" ] || has --allow-older ||
     die 3 "older than what is installed: $sequence before $before" "--allow-older"
+
+[ "$(date +%s)" -ge "$sequence" ] ||
+    say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
 
 here() { # FILE of digests: whether the repository in place has all that it lists
     [ -d "$tree" ] && (cd "$tree" && sha256sum -c "$1") >"$work/said" 2>/dev/null
@@ -391,47 +507,84 @@ replace_files() { # one by one, payload first and pointers last, so that clients
     rm -f "$area/leaving-sh"
 }
 
+serial() { # TREE: print its number in repobuild's count of generations
+    sed -nE 's/^ "serial": ([0-9]{1,15}),?$/\1/p' "$1/.repobuild/generation.json" 2>/dev/null | head -n 1
+}
+settle() { # as repobuild does: `next` is the former generation, or a tree that was not published before a kill
+    rm -rf "$area"/incoming-sh.*
+    [ -e "$area/next" ] || return 0
+    if [ -e "$area/next/repo_complete" ] && ! cmp -s "$area/next/repo_complete" "$tree/repo_complete" &&
+        { was=$(serial "$area/next") && [ -z "$was" ] || now=$(serial "$tree") && [ "$was" -lt "${now:-0}" ]; }; then
+        rm -rf "$area/previous" && mv "$area/next" "$area/previous"
+    else
+        rm -rf "$area/next"
+    fi
+}
+generation() { # print repobuild's record of the new tree; it tells a tree that waits from the former one
+    now=$(serial "$tree") && was=$(serial "$area/previous")
+    [ "${now:-0}" -ge "${was:-0}" ] || now=$was
+    printf '{\n "carried": {},\n "format": 1,\n "marker": "%s",\n "metadata": [' \
+        "$(sha256 "$new/repo_complete")"
+    awk '$2 != "payload" { print $5 }' "$work/files" | sort |
+        awk '{ printf "%s\n  \"%s\"", (NR > 1 ? "," : ""), $0 }'
+    printf '\n ],\n "serial": %d,\n "time": %d\n}\n' "$((${now:-0} + 1))" "$sequence"
+}
+
 if ! has --dry-run; then
     mkdir -p "$parent" "$area" || die 7 "cannot be made: $area"
-    exec 9>>"$area/lock"
-    ! command -v flock >/dev/null || flock -n 9 || die 75 "another run is at work: $area"
-    rm -rf "$area"/incoming-sh.* # of a run that was killed
+    hold
+    guard
+    settle
 fi
 if [ ! -e "$area/leaving-sh" ] && here "$work/digests"; then
     say "already here: $tree"
 elif has --dry-run; then
     say "would install $(wc -l <"$work/files") files for $target, made at $sequence, over ${before:-nothing}: $tree"
 else
-    need=$(awk '$1 { sum += $4 } END { printf "%.0f", sum / 1000 }' "$work/files")
+    need=$(while read -r part; do wc -c <"$work/in/$part"; done <"$work/parts" | sort -n | tail -n 1)
+    need=$(awk -v sum="$need" '$1 { sum += $4 } END { printf "%.0f", sum / 1000 }' "$work/files")
     [ "$(df -Pk "$area" | awk 'NR == 2 { print $4 }')" -ge "$need" ] || die 7 "no space for $need kB: $area"
-    staging=$(mktemp -d "$area/incoming-sh.XXXXXX")
+    staging=$(mktemp -d "$area/incoming-sh.XXXXXX") || die 7 "cannot be written: $area"
     new=$staging/$name
-    while read -r part; do
+    while read -r part; do # from one copy that nobody else can change: a stick may give other bytes the second time
+        cat <"$work/in/$part" >"$staging/part" && ln -sf "$staging/part" "$work/in/$part" ||
+            die 7 "cannot be copied, for lack of space perhaps: $part"
+        [ "$(sha256 "$staging/part")" = "$(cat "$work/in/of $part/digest")" ] && give "$part" members &&
+            cmp -s "$work/list" "$work/in/of $part/list" || die 3 "changed while it was read: $part" "copy it again"
         give "$part" tar -xof - -C "$staging" || die 7 "cannot be unpacked: $part: $(tail -n 1 "$work/said")"
+        cmp -s "$new/.repobuild/CONTENTS.json" "$work/in/of $part/json" || die 3 "unpacked to other contents: $part"
+        rm -f "$staging/part"
     done <"$work/parts"
     { awk '$1 { print $5 }' "$work/files" && cd "$new" && ls .repobuild/*; } | sort >"$work/wanted"
     (cd "$new" && find . ! -type d) | sed 's|^\./||' | sort | cmp -s - "$work/wanted" &&
-        [ -z "$(find "$staging" ! -type f ! -type d)" ] && cmp -s "$work/digests" "$new/.repobuild/CONTENTS.sha256" ||
-        die 3 "unpacked to something else than it listed"
+        cmp -s "$work/digests" "$new/.repobuild/CONTENTS.sha256" || die 3 "unpacked to something else than it listed"
+    [ "$kind" != delta ] || [ -z "$(find "$tree" -type l)" ] ||
+        die 7 "a symbolic link is in the repository: $(find "$tree" -type l | head -n 1)" "remove it"
     : >"$work/copy"
-    [ -z "$(find "$tree" ! -user "$(id -u)" 2>/dev/null | head -n 1)" ] || say copy >"$work/copy"
+    ! anybodys "$tree" ! -type l && [ -z "$(find "$tree" ! -user "$(id -u)" 2>/dev/null | head -n 1)" ] ||
+        say copy >"$work/copy"
     cut -c 67- "$work/base" | while read -r path; do
         mkdir -p "$new/${path%"${path##*/}"}"
-        [ ! -s "$work/copy" ] && ln "$tree/$path" "$new/$path" 2>/dev/null || cp -p "$tree/$path" "$new/$path"
+        [ ! -s "$work/copy" ] && ln "$tree/$path" "$new/$path" 2>/dev/null ||
+            { cp "$tree/$path" "$new/$path" && touch -r "$tree/$path" "$new/$path"; } || die 7 "cannot be copied: $path"
     done
+    [ -z "$(find "$staging" ! -type f ! -type d)" ] || die 3 "not only files and folders"
     if [ "$kind" != whole ]; then
         grep -v '  repo_complete$' "$work/digests" >"$new/repo_complete"
         touch -r "$new/.repobuild/CONTENTS.sha256" "$new/repo_complete"
     fi
     (cd "$new" && say "$installer  .repobuild/install.sh" | sha256sum -c - "$work/digests") >"$work/said" 2>&1 ||
         die 3 "not what the contents say: $(grep -v ': OK$' "$work/said" | head -n 1)"
+    generation >"$new/.repobuild/generation.json"
     flush "$staging"
     if [ ! -e "$tree" ]; then
         mv "$new" "$tree"
-    elif [ "$area" != "$tree/.repobuild" ] && exchange "$new" "$tree"; then
-        rm -rf "$area/previous"
-        mv "$new" "$area/previous" # where repobuild rollback looks for it
+    elif [ -z "$is_mount" ] && mv "$new" "$area/next" && exchange "$area/next" "$tree"; then
+        flush "$parent"
+        settle # to where repobuild rollback looks for it
+        staging=''
     else
+        [ ! -e "$area/next" ] || mv "$area/next" "$new"
         [ -z "$(find "$tree" -type l)" ] || die 7 "a symbolic link is in the repository: $(find "$tree" -type l)"
         mkdir -p "$tree/.repobuild"
         replace_files
@@ -450,6 +603,10 @@ case $target in el*) ending_there=repo ;; *) ending_there=list ;; esac
 for each in gpg asc; do [ ! -e "$tree/$name.$each" ] || put "$tree.$each" <"$tree/$name.$each"; done
 client_text local "$target" "$tree" "file://$folder" | put "$tree-local.$ending_there"
 client_text http "$target" "$tree" "$url${folder#"$home"}" | put "$tree.$ending_there"
-[ "$(date +%s)" -ge "$sequence" ] ||
-    say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
+for each in "$tree.sources" "$tree-local.sources"; do # repobuild wrote them; a key that is inside may be an older one
+    sed 's/^$/./;s/^/ /' "$tree/$name.asc" 2>/dev/null >"$work/inside" || :
+    ! grep -q '^ -----BEGIN' "$each" 2>/dev/null ||
+        sed '1,/^Signed-By:$/d' "$each" | cmp -s - "$work/inside" || rm -f "$each"
+done
+flush "$parent"
 [ "$folder" != "$home/$name" ] || use local "$tree" "file://$folder"

@@ -155,7 +155,7 @@ def test_a_repository_that_is_a_mount_of_its_own_is_replaced_file_by_file(
     outs = [Out(tmp_path / f"out{step}").add(tree(step, key=signing_key())).write() for step in (0, 1)]
     script = f"""
         set -e
-        mount -t tmpfs tmpfs {root}/www/pigsty
+        mount -t tmpfs -o mode=755 tmpfs {root}/www/pigsty
         for out in {outs[0]} {outs[1]}; do
             sh {INSTALLER} --root {root} --key {outs[0]}/pigsty.gpg $out
         done

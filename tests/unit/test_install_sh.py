@@ -32,6 +32,7 @@ from shell_bundles import (
 
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import ClientFacts
+from repobuild.publish import Repository
 from repobuild.signing import SigningKey
 from repobuild.targets import parse_target
 
@@ -613,11 +614,6 @@ def a_volume_with_a_file_in_no_volume(path: Path) -> Out:
 
 
 @forgery
-def several_bundles_at_once(path: Path) -> Out:
-    return Out(path).add(tree()).add(tree(1), stem=f"pigsty-pkg-v1.0.0-20231114.{TARGET}")
-
-
-@forgery
 def a_delta_where_nothing_is(path: Path) -> Out:
     return Out(path).add(delta(tree(), tree(1)))
 
@@ -918,6 +914,314 @@ def test_a_node_needs_neither_parts_nor_a_web_root(machine: Machine, tmp_path: P
 
     assert (done.returncode, done.stderr) == (0, "")
     assert ["etc/apt/keyrings/pigsty.gpg", "etc/apt/sources.list.d/pigsty.list"] == machine.visible()
+
+
+# ---- a machine that others share ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["www", "www/pigsty", "www/.pigsty.repobuild", "www/pigsty/by-hash"])
+@pytest.mark.parametrize("change", ["owner", "mode"])
+def test_where_others_can_put_links_nothing_is_written(dash: Machine, tmp_path: Path, place: str, change: str) -> None:
+    dash.install(out_of(tmp_path, first(tmp_path)))
+    at = dash.root / place
+    _ = os.chown(at, 65534, -1) if change == "owner" else at.chmod(0o775)
+    before = dash.files()
+
+    done = dash.install(out_of(tmp_path, tree(1, key=signing_key()), "newer"))
+
+    assert (7, before) == (done.returncode, dash.files())
+    assert "chown root" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["lock", "leaving-sh"])
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_a_link_in_the_area_is_not_opened(dash: Machine, tmp_path: Path, name: str, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    area = dash.root / "www/.pigsty.repobuild"
+    area.mkdir(parents=True)
+    _ = (area / name).symlink_to(victim) if kind == "symbolic" else (area / name).hardlink_to(victim)
+
+    done = dash.install(out_of(tmp_path, first(tmp_path)))
+
+    assert (7, "precious") == (done.returncode, victim.read_text())
+
+
+def test_a_link_in_the_place_of_a_client_file_is_replaced_not_followed(machine: Machine, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    sources = machine.root / "etc/apt/sources.list.d"
+    sources.mkdir(parents=True)
+    for name in ("pigsty-local.list", "pigsty-local.list.new"):
+        (sources / name).symlink_to(victim)
+
+    done = machine.install(out_of(tmp_path, first(tmp_path)))
+
+    assert (0, "precious") == (done.returncode, victim.read_text())
+    assert not (sources / "pigsty-local.list").is_symlink()
+
+
+def test_bytes_that_change_between_the_look_and_the_unpacking_are_not_installed(dash: Machine, tmp_path: Path) -> None:
+    out, evil = out_of(tmp_path, first(tmp_path)), out_of(tmp_path, tree(5, key=signing_key()), "evil")
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "flock").write_text(f"#!/bin/sh\ncp {evil / PART} {out / PART}\n")
+    (shims / "flock").chmod(0o755)
+    dash.path = f"{shims}:{dash.path}"
+
+    done = dash.install(out)
+
+    assert (3, False) == (done.returncode, dash.repository.exists())
+    assert "changed while it was read" in done.stderr
+
+
+def test_a_delta_takes_no_symbolic_link_from_the_repository(machine: Machine, tmp_path: Path) -> None:
+    older, newer = first(tmp_path), tree(1, key=signing_key())
+    machine.install(out_of(tmp_path, older))
+    app = machine.repository / "app_1.0_amd64.deb"
+    app.rename(tmp_path / "app")
+    app.symlink_to(tmp_path / "app")
+
+    done = machine.run(out_of(tmp_path, delta(older, newer), "delta"))
+
+    assert (7, True) == (done.returncode, app.is_symlink())
+
+
+def test_a_missing_tool_is_named_before_anything_happens(dash: Machine, tmp_path: Path, tools: Path) -> None:
+    links = tmp_path / "links"
+    shutil.copytree(tools, links, symlinks=True)
+    for name in ("sha256sum", "cmp"):
+        (links / name).unlink()
+    dash.path, dash.command = str(links), (shutil.which("dash") or "",)
+
+    done = dash.install(out_of(tmp_path, first(tmp_path)))
+
+    assert (2, "error: this machine lacks: cmp sha256sum\n") == (done.returncode, done.stderr)
+
+
+def test_a_folder_that_cannot_be_written_is_said(dash: Machine, tmp_path: Path) -> None:
+    (dash.root / "www").write_text("a file")
+
+    done = dash.install(out_of(tmp_path, first(tmp_path)))
+
+    assert 7 == done.returncode
+    assert "error: " in done.stderr
+
+
+# ---- several bundles in one folder --------------------------------------------------------------------------------------
+
+
+def infra() -> Tree:
+    built = tree(key=signing_key())
+    built.name = "infra"
+    built.files["repobuild.lock"] = lock_text(TIME, name="infra")
+    built.files |= {"infra.gpg": built.files.pop("pigsty.gpg"), "infra.asc": built.files.pop("pigsty.asc")}
+    return built
+
+
+def two_repositories(path: Path) -> Path:
+    out = Out(path).add(tree(key=signing_key())).add(infra(), stem=f"infra-pkg-v1.0.0.{TARGET}")
+    out.parts |= {"infra.gpg": signing_key().public_binary()}
+    return out.write()
+
+
+def test_all_repositories_of_a_folder_are_installed(machine: Machine, tmp_path: Path) -> None:
+    done = machine.install(two_repositories(tmp_path / "out"))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree(key=signing_key()).all_files() == machine.files()
+    assert (machine.root / "www/infra/repo_complete").exists()
+    assert (machine.root / "etc/apt/keyrings/infra.gpg").exists()
+
+
+def test_one_of_the_repositories_of_a_folder_is_installed_when_it_is_named(dash: Machine, tmp_path: Path) -> None:
+    out = two_repositories(tmp_path / "out")
+
+    by_part = dash.run("--key", out / "infra.gpg", out, f"infra-pkg-v1.0.0.{TARGET}.tgz")
+    left = sorted(path.name for path in (dash.root / "www").iterdir() if path.is_dir())
+    by_name = dash.install(out, "--name", "pigsty")
+
+    assert (0, [".infra.repobuild", "infra"]) == (by_part.returncode, left), by_part.stderr
+    assert (0, True) == (by_name.returncode, dash.repository.exists())
+
+
+def test_the_key_in_place_vouches_for_its_own_repository_only(dash: Machine, tmp_path: Path) -> None:
+    dash.install(out_of(tmp_path, first(tmp_path)))
+    out = Out(tmp_path / "other").add(infra(), stem=f"infra-pkg-v1.0.0.{TARGET}").write()
+
+    done = dash.run(out)
+
+    assert (3, False) == (done.returncode, (dash.root / "www/infra").exists())
+
+
+def test_of_several_bundles_the_newest_whole_one_is_taken(machine: Machine, tmp_path: Path) -> None:
+    older, newer = first(tmp_path), tree(1, key=signing_key())
+    out = Out(tmp_path / "out").add(newer).add(older, stem=f"pigsty-pkg-v1.0.0-20231114.{TARGET}")
+    out.add(delta(first(tmp_path), tree(2, key=signing_key())))
+
+    done = machine.install(out.write())
+
+    assert (0, newer.all_files()) == (done.returncode, machine.files())
+    assert f"left out, name it to take it: {STEM}.delta.tgz" in done.stdout
+
+
+def test_parts_of_two_bundles_are_not_mixed(dash: Machine, tmp_path: Path) -> None:
+    out = Out(tmp_path / "out").add(tree()).add(tree(1), stem="other").write()
+
+    done = dash.run("--key", out / "pigsty.gpg", out, PART, "other.tgz")
+
+    assert (3, []) == (done.returncode, dash.visible())
+    assert "parts of several bundles" in done.stderr
+
+
+def test_several_unsigned_repositories_have_to_be_told_apart(dash: Machine, tmp_path: Path) -> None:
+    out = Out(tmp_path / "out", key=None).add(tree()).add(infra(), stem=f"infra-pkg-v1.0.0.{TARGET}").write()
+
+    unclear = dash.run("--allow-unsigned", out)
+    done = dash.run("--allow-unsigned", "--name", "pigsty", out)
+
+    assert (2, 0, True) == (unclear.returncode, done.returncode, dash.repository.exists())
+    assert "--name NAME" in unclear.stderr
+
+
+def test_a_node_needs_the_key_of_the_repository_that_it_names(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+
+    done = dash.install(out, "--http", "http://10.10.10.10/other", "--name", "other")
+
+    assert (2, []) == (done.returncode, dash.visible())
+
+
+def test_a_full_temporary_folder_is_not_called_a_forgery(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+    dash.command = ("bash", "-c", 'trap "" XFSZ; ulimit -f 2; exec dash "$@"', "-")  # no file beyond 2 KiB
+
+    done = dash.install(out)
+
+    assert (7, []) == (done.returncode, dash.visible())
+    assert "space" in done.stderr
+
+
+def test_a_part_is_taken_from_the_folder_that_is_named_with_it(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (out / PART).rename(tmp_path / "elsewhere" / PART)
+
+    done = dash.run("--key", out / "pigsty.gpg", out, tmp_path / "elsewhere" / PART)
+
+    assert (0, first(tmp_path).all_files()) == (done.returncode, dash.files()), done.stderr
+
+
+def test_a_part_that_was_lengthened_is_not_called_forged(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+    with (out / PART).open("ab") as file:
+        file.write(bytes(4096))
+
+    done = dash.install(out)
+
+    assert 3 == done.returncode
+    assert "ends in zeros" in done.stderr
+    assert "repobuild install" in done.stderr
+
+
+# ---- taking it away, and keys that change -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("--uninstall", "--purge"), ("--restore",)])
+def test_a_dry_run_of_taking_away_changes_nothing(dash: Machine, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (dash.root / "etc/apt").mkdir(parents=True)
+    (dash.root / "etc/apt/sources.list").write_text("deb a")
+    dash.install(out_of(tmp_path, first(tmp_path)), "--replace-repos")
+    before = dash.visible()
+
+    done = dash.run("--dry-run", *words)
+
+    assert (0, before) == (done.returncode, dash.visible())
+    assert "would " in done.stdout
+
+
+def test_a_purge_waits_for_no_other_run(dash: Machine, tmp_path: Path, tool: Callable[[str], str]) -> None:
+    dash.install(out_of(tmp_path, first(tmp_path)))
+    lock = dash.root / "www/.pigsty.repobuild/lock"
+
+    done = subprocess.run(
+        [tool("flock"), lock, *dash.command, INSTALLER, "--root", dash.root, "--uninstall", "--purge"],
+        env={"PATH": dash.path, "TMPDIR": str(dash.root / "tmp")}, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (75, True) == (done.returncode, (dash.repository / "repo_complete").exists())
+
+
+def test_a_source_with_an_older_key_inside_does_not_stay(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+    dash.install(out)
+    stale = [dash.root / "www" / name for name in ("pigsty.sources", "pigsty-local.sources")]
+    stale.append(dash.root / "etc/apt/sources.list.d/pigsty-local.sources")
+    for path in stale:
+        path.write_text("Types: deb\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n old\n")
+
+    done = dash.install(out)
+
+    assert (0, []) == (done.returncode, [path for path in stale if path.exists()])
+
+
+def test_a_key_with_the_line_ends_of_windows_is_taken(machine: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, first(tmp_path))
+    key = tmp_path / "key.asc"
+    key.write_bytes((out / "pigsty.asc").read_bytes().replace(b"\n", b"\r\n"))
+
+    assert 0 == machine.run("--key", key, out).returncode
+
+
+def test_oracle_linux_is_an_el(dash: Machine, tmp_path: Path) -> None:
+    (dash.root / "etc/os-release").write_text('ID="ol"\nID_LIKE="fedora"\nVERSION_ID="9.4"\n')
+    out = out_of(tmp_path, first(tmp_path))
+
+    assert 0 == dash.install(out, "--http", "http://10.10.10.10/pigsty/").returncode
+    assert "baseurl=http://10.10.10.10/pigsty\n" in (dash.root / "etc/yum.repos.d/pigsty.repo").read_text()
+
+
+def test_a_system_that_is_not_known_gets_no_client_file(dash: Machine, tmp_path: Path) -> None:
+    (dash.root / "etc/os-release").write_text("ID=arch\n")
+
+    done = dash.install(out_of(tmp_path, first(tmp_path)), "--http", "http://10.10.10.10/pigsty")
+
+    assert (2, []) == (done.returncode, dash.visible())
+
+
+def test_a_kill_after_the_exchange_leaves_the_former_repository_for_rollback(dash: Machine, tmp_path: Path) -> None:
+    older, newer = first(tmp_path), tree(1, key=signing_key())
+    dash.install(out_of(tmp_path, older))
+    dash.install(out_of(tmp_path, newer, "newer"))
+    area = dash.root / "www/.pigsty.repobuild"
+    (area / "previous").rename(area / "next")
+
+    repository = Repository(dash.root / "www", ("pigsty",))
+    published, current = repository.previous(), repository.current()
+    done = dash.run(out_of(tmp_path, newer, "newer"))
+
+    assert published is not None
+    assert current is not None
+    assert current.generation is not None
+    assert sorted({"repo_complete", *newer.files} - {"app_1.0_amd64.deb", "lib_1.0_amd64.deb"}) == list(
+        current.generation.metadata
+    )
+    assert (0, ["lock", "previous"]) == (done.returncode, sorted(path.name for path in area.iterdir()))
+    assert (area / "previous/lib_0.0_amd64.deb").exists()
+
+
+def test_a_kill_before_the_exchange_leaves_no_former_repository(dash: Machine, tmp_path: Path) -> None:
+    older, newer = first(tmp_path), tree(1, key=signing_key())
+    dash.install(out_of(tmp_path, older))
+    area = dash.root / "www/.pigsty.repobuild"
+    other = Machine(tmp_path / "root2", dash.command, dash.path)
+    shutil.copytree(dash.root, other.root, symlinks=True)
+    other.install(out_of(tmp_path, newer, "newer"))
+    other.repository.rename(area / "next")
+
+    assert Repository(dash.root / "www", ("pigsty",)).previous() is None
+    assert 0 == dash.run(out_of(tmp_path, older, "again")).returncode
+    assert ["lock"] == [path.name for path in area.iterdir()]
 
 
 # ---- the file itself --------------------------------------------------------------------------------------------------
