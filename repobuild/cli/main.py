@@ -6,11 +6,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 
 import click
 
 from repobuild import __version__
-from repobuild.cli import bases, build, house, install, keys, serve, ship, show, tell
 from repobuild.cli.console import err, report_error
 from repobuild.errors import RepobuildError, UsageError
 
@@ -18,15 +18,38 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _INTERRUPTED = 130
 
 
-@click.group(context_settings=_SETTINGS, epilog="Exit codes and files: repobuild help manual")
+_ROOMS = {
+    "build": ("sync", "plan", "lock"),
+    "show": ("show",),
+    "ship": ("bundle", "rollback", "check"),
+    "install": ("install", "have"),
+    "bases": ("base",),
+    "tell": ("why", "diff", "report"),
+    "serve": ("client", "nginx", "dns", "ntp", "serve"),
+    "keys": ("key",),
+    "house": ("targets", "gc", "help"),
+}
+"""Modules beside this one, and the commands in them."""
+
+
+class _Root(click.Group):
+    """Loads a room when one of its commands is asked for: a short run need not wait for all of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's form
+        return sorted(name for names in _ROOMS.values() for name in names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's form
+        room = next((room for room, names in _ROOMS.items() if cmd_name in names), None)
+        if room is None:
+            return None
+        commands: tuple[click.Command, ...] = import_module(f"repobuild.cli.{room}").COMMANDS
+        return next(each for each in commands if each.name == cmd_name)
+
+
+@click.group(cls=_Root, context_settings=_SETTINGS, epilog="Exit codes and files: repobuild help manual")
 @click.version_option(__version__, prog_name="repobuild")
 def root() -> None:
     """Build local YUM and APT repositories and offline bundles: verified, for any target, from any host."""
-
-
-_ROOMS = (build, show, ship, install, bases, tell, serve, keys, house)
-for _command in (command for room in _ROOMS for command in room.COMMANDS):
-    root.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -167,7 +167,8 @@ class Run:
     @cached_property
     def host_mirrors(self) -> tuple[HostMirror, ...]:
         """What this machine's own package managers are configured with."""
-        if self.region not in {None, "auto", "host"}:
+        is_of_use = self.region == "host" or (self.region in {None, "auto"} and not self.offline)
+        if not is_of_use:
             return ()
         return (*host.apt_mirrors(progress=self.voice), *host.yum_repositories(progress=self.voice))
 

@@ -57,8 +57,11 @@ def text_of(path: Path) -> str:
 def commands(command: click.Command = root, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     """Yield every command that does something, with its words."""
     if isinstance(command, click.Group):
-        for name, each in sorted(command.commands.items()):
-            yield from commands(each, (*words, name))
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None, name
+            yield from commands(found, (*words, name))
     else:
         yield " ".join(words), command
 
