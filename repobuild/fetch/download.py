@@ -306,7 +306,10 @@ def _came(answer: Answer) -> str:
 def file_chunks(location: Location) -> Iterator[bytes]:
     """Yield a file of a `file:` mirror."""
     location.url  # noqa: B018 -- proves the path
-    path = Path(unquote(urlsplit(location.mirror.url).path)) / location.path
+    below = unquote(location.path)
+    if "\0" in below or ".." in below.split("/"):
+        raise Fault(Kind.REFUSED, "not a path below the mirror")
+    path = Path(unquote(urlsplit(location.mirror.url).path)) / below.lstrip("/")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -525,6 +525,22 @@ def test_a_file_mirror_is_read_from_disk(store, tmp_path):
             fetcher.get(Mirror(url), "a", 10)
 
 
+def test_a_path_that_is_escaped_is_found_on_a_file_mirror(store, tmp_path):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "g++_1.0~rc1+b1 x#y.deb").write_bytes(BODY)
+
+    assert fetch(store, request("pool/g%2B%2B_1.0~rc1%2Bb1%20x%23y.deb", f"file://{tmp_path}")).downloaded == 1
+
+
+@pytest.mark.parametrize("path", ["a%2F..%2F..%2Fsecret", "a%00"])
+def test_an_escaped_path_does_not_leave_a_file_mirror(store, tmp_path, path):
+    (tmp_path / "secret").write_bytes(BODY)
+    (tmp_path / "mirror" / "a").mkdir(parents=True)
+
+    with pytest.raises(UnreachableError, match="not a path below the mirror"):
+        fetch(store, request(path, f"file://{tmp_path}/mirror"))
+
+
 def test_a_device_in_a_file_mirror_is_not_read(store, tmp_path):
     os.mkfifo(tmp_path / "a")
     with pytest.raises(UnreachableError, match="no regular file"):
