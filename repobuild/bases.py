@@ -1,17 +1,18 @@
 """Bases: what is taken as installed before a solve, and the lists of packages that machines print of themselves."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repobuild.errors import HostileInputError
 
 EMPTY_NAME = "empty"
-LIMIT = 8 << 20
-"""Bytes of a package list; one of 5,000 packages has some 300 kB."""
+LIMIT = 32 << 20
+"""Bytes of a package list; one of 500 packages has some 700 kB."""
 _MAX_PACKAGES = 50_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^:_-]{0,255}")
 _ARCH = re.compile(r"[a-z0-9][a-z0-9_-]{0,29}")
+_SAID = re.compile(r"([A-Z][A-Za-z-]{1,29}): ?([\x20-\x7e]{0,65536})")
 _NO_EPOCH = "0:"
 _NO_ARCH = "(none)"
 _INSTALLED = "installed"
@@ -25,6 +26,9 @@ class InstalledPackage:
     version: str
     """As in `model.Package`: `[epoch:]version[-release]`, without an epoch of 0."""
     arch: str
+    says: tuple[tuple[str, str], ...] = ()
+    """What it said on its machine of what it provides and needs, as the family's `capture` names it: (field, text);
+    () where the list has names and versions only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,26 +84,35 @@ def parse_packages(text: bytes, what: str) -> tuple[InstalledPackage, ...]:
         lines = text.decode("ascii").split("\n")
     except UnicodeDecodeError as error:
         raise HostileInputError(f"package list is not plain text: {what}: byte {error.start}") from error
-    if len(lines) > _MAX_PACKAGES:
-        raise HostileInputError(f"package list of more than {_MAX_PACKAGES} lines: {what}")
-    found: set[InstalledPackage] = set()
+    found: dict[InstalledPackage, list[tuple[str, str]]] = {}
+    says: list[tuple[str, str]] | None = None
+    """Of the package that the next lines are about; None before the first."""
     for number, line in enumerate(lines, 1):
+        said = _SAID.fullmatch(line)
+        if said and says is not None:
+            says += [(said[1], said[2].strip())] if said[2].strip() else []
+            continue
         fields = line.split("\t")
-        if not line or (len(fields) == 3 and fields[2] == _NO_ARCH) or (len(fields) == 4 and fields[3] != _INSTALLED):
+        if not line:
             continue
         if len(fields) not in {3, 4} or not _is_package(*fields[:3]):
             raise HostileInputError(
                 f"not a line of a package list: {what}:{number}: {line[:80]!r}",
                 "make the list with what this prints: repobuild base capture",
             )
-        found.add(InstalledPackage(fields[0], fields[1].removeprefix(_NO_EPOCH), fields[2]))
+        says = []
+        if fields[2] != _NO_ARCH and fields[3:] in ([], [_INSTALLED]):
+            says = found.setdefault(InstalledPackage(fields[0], fields[1].removeprefix(_NO_EPOCH), fields[2]), says)
+        if len(found) > _MAX_PACKAGES:
+            raise HostileInputError(f"package list of more than {_MAX_PACKAGES} packages: {what}")
     if not found:
         raise HostileInputError(f"package list without packages: {what}", "repobuild base capture says how to make one")
-    return tuple(sorted(found))
+    return tuple(sorted(replace(each, says=tuple(dict.fromkeys(said))) for each, said in found.items()))
 
 
 def _is_package(name: str, version: str, arch: str) -> bool:
-    return bool(_NAME.fullmatch(name) and _VERSION.fullmatch(version) and _ARCH.fullmatch(arch))
+    is_known = arch == _NO_ARCH or _ARCH.fullmatch(arch)
+    return bool(_NAME.fullmatch(name) and _VERSION.fullmatch(version) and is_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,10 @@ class Format(Protocol):
     suffix: str
     """Of its package files: `.deb`."""
     capture: str
-    """What to run on a machine whose packages are to be a base: name, version and architecture a line, by tabs."""
+    """What to run on a machine whose packages are to be a base.
+
+    It prints a line of name, version and architecture for each, by tabs, and below it `Field: text` lines of what the
+    package provides and needs, which may be missing."""
     index_kind: str
     """Of the index that lists packages: what `index_text` makes."""
     pointers: frozenset[str]

@@ -9,13 +9,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rpms
+from centos import UPSTREAMS, needs_centos, stubs
 from dnf_client import DNF, DnfRoot, closures
 from pysequoia import CipherSuite, Tsk
 from rpm_archive import write_manifest
@@ -24,7 +25,6 @@ from sites import Runner
 
 from repobuild.formats.protocol import ClientFacts
 from repobuild.formats.rpm.client import client_files
-from repobuild.formats.rpm.createrepo import library
 from repobuild.formats.rpm.passing import restricted
 from repobuild.model import Package
 from repobuild.signing import SigningKey
@@ -36,8 +36,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="dnf installs as root only"),
     pytest.mark.skipif(not Path(DNF).exists() and not os.environ.get("CI"), reason="dnf is not installed"),
 ]
-CENTOS = Path(__file__).resolve().parents[3] / "shared/data/cs9"
-"""Metadata of CentOS Stream 9, AppStream and BaseOS; too large to be kept with the tests."""
 INSTALLED = {"app-2.0-1.el9.x86_64", "lib-1.5-1.el9.x86_64", "tool-1.0-1.el9.noarch"}
 
 
@@ -295,42 +293,7 @@ def test_an_older_release_reads_its_gzip_indexes_and_what_is_passed_on(
     assert re.search(r"ADV-1 +Important/Sec\. +app-2\.0", advisories.stdout), advisories.stdout + advisories.stderr
 
 
-def stubs(folder: Path, nevras: set[str]) -> list[Path]:
-    """Build packages that carry the real dependencies of these, and no files: a path is provided instead."""
-    cr = library()
-    found: dict[str, Any] = {}
-    for index in sorted(CENTOS.glob("*/repodata/*-primary.xml.gz")):
-        cr.xml_parse_primary(
-            str(index), pkgcb=lambda package: found.setdefault(package.nevra(), package) and None, do_files=1
-        )
-    chosen = [found[nevra] for nevra in sorted(nevras)]
-    paths = {name for package in chosen for name, *_ in package.requires if name.startswith("/")}
-    holders: dict[str, list[str]] = {}
-    for package in chosen:
-        for _, above, name in package.files:
-            if above + name in paths:
-                holders.setdefault(package.nevra(), []).append(above + name)
-    orphans = paths - {path for held in holders.values() for path in held}
-    holders.setdefault(chosen[0].nevra(), []).extend(sorted(orphans))
-    return [
-        rpms.build(
-            folder, package.name, package.version, package.release, arch=package.arch, epoch=int(package.epoch),
-            requires=[*map(relation, package.requires)], obsoletes=[*map(relation, package.obsoletes)],
-            provides=[*map(relation, package.provides), *holders.get(package.nevra(), [])],
-        )
-        for package in chosen
-    ]  # fmt: skip
-
-
-def relation(entry: tuple[str, str | None, str | None, str | None, str | None, bool]) -> str:
-    name, flag, epoch, version, release, _ = entry
-    if flag is None:
-        return name
-    sign = {"EQ": "=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">="}[flag]
-    return f"{name} {sign} {epoch or 0}:{version}{'-' + release if release else ''}"
-
-
-def locked(root: Path, upstreams: dict[str, Path], wants: list[str]) -> set[str]:
+def locked(root: Path, upstreams: Mapping[str, Path], wants: list[str]) -> set[str]:
     """Return what our own lock of these wants has, as `N-E:V-R.A`."""
     entries = [
         {"name": name, "module": "node", "releases": [9], "verify": "none", "baseurl": {"default": f"file://{folder}"}}
@@ -345,20 +308,19 @@ def locked(root: Path, upstreams: dict[str, Path], wants: list[str]) -> set[str]
     }
 
 
-@pytest.mark.skipif(not CENTOS.exists(), reason="the CentOS metadata is not here")
+@needs_centos
 def test_the_real_dependencies_of_a_hundred_names_install_from_our_indexes_alone(site: Site, tmp_path: Path) -> None:
-    upstreams = {name: CENTOS / name for name in ("baseos", "appstream")}
-    (index,) = upstreams["appstream"].glob("repodata/*-primary.xml.gz")
+    (index,) = UPSTREAMS["appstream"].glob("repodata/*-primary.xml.gz")
     names = sorted(
         {name.decode() for name in re.findall(rb"<name>([^<]+)</name>", gzip.decompress(index.read_bytes()))}
     )
     sample = random.Random(9).sample(names, 140)
-    alone = closures(upstreams, [[name] for name in sample])
+    alone = closures(UPSTREAMS, [[name] for name in sample])
     wants = [name for name, closure in zip(sample, alone, strict=True) if closure][:100]
-    (expected,) = closures(upstreams, [wants])
+    (expected,) = closures(UPSTREAMS, [wants])
     assert (len(wants), bool(expected)) == (100, True)
     assert expected is not None
-    assert expected == locked(tmp_path / "build", upstreams, wants)
+    assert expected == locked(tmp_path / "build", UPSTREAMS, wants)
 
     publish(site.repository, stubs(tmp_path / "stubs", expected), key=repository_key())
     dnf = site.client(tmp_path / "dnf", "pigsty.repo", is_signed=True)

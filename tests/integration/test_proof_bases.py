@@ -15,6 +15,7 @@ from rpm_archive import Rpm, RpmArchive, write_manifest
 from simulator import deb_of, stanzas
 from sites import Runner
 
+from repobuild.bases import parse_packages
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import RepositoryFacts
 from repobuild.targets import parse_target
@@ -134,6 +135,36 @@ def test_a_base_that_holds_back_what_apt_would_take_is_refused(tmp_path: Path) -
     assert done.returncode == 4
     assert "from base held" in done.stderr
     assert "held 1 depends on libssl3 (= 3.0.9-1)" in done.stderr
+
+
+def test_what_an_installed_package_needs_counts_where_no_upstream_has_it(
+    tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("apt-get")
+    site = DebianSite(tmp_path, "bases:\n  - {name: held, packages: old.txt}\nsubtract: held\n", ["openssl"])
+    site.base("old.txt", "base-files=12 apt=2.6 libc6=2.36-9 libssl3=3.0.9-1 foreign=1")
+    names_alone = site.run("sync", "d12.x86_64")
+    with (site.manifest.parent / "old.txt").open("a") as file:
+        file.write("Depends: libssl3 (= 3.0.9-1)\n")
+
+    done = site.run("sync", "d12.x86_64")
+
+    assert names_alone.returncode == 0, names_alone.stderr
+    assert done.returncode == 4
+    assert "foreign 1 depends on libssl3 (= 3.0.9-1)" in done.stderr
+
+
+def test_the_list_that_dpkg_prints_is_a_base(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("dpkg-query")
+    site = DebianSite(tmp_path, "", ["app"])
+    captured = site.run("base", "capture", "deb").stdout.strip().partition(" > ")[0]
+
+    printed = subprocess.run(["sh", "-c", captured], capture_output=True, check=True).stdout
+
+    packages = {each.name: each for each in parse_packages(printed, "here")}
+    text = FORMATS["deb"].base_text(list(packages.values()), [], D12).decode()
+    assert dict(packages["dpkg"].says)["Essential"] == "yes"
+    assert re.search(r"^Package: apt\n(?:.+\n)+Depends: .*libapt-pkg", text, re.MULTILINE)
 
 
 def test_a_base_from_which_a_want_does_not_install_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -264,4 +295,6 @@ def test_the_list_that_rpm_prints_is_a_base(tmp_path: Path, tool: Callable[[str]
         ["sh", "-c", captured.replace("rpm -qa", f"rpm --root {tmp_path}/root -qa")], capture_output=True, check=True
     )
 
-    assert done.stdout == b"stub\t2:1.0-1.el9\tx86_64\n"
+    lines = done.stdout.splitlines()
+    assert lines[0] == b"stub\t2:1.0-1.el9\tx86_64"
+    assert b"Provides: stub = 2:1.0-1.el9" in lines

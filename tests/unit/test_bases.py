@@ -10,7 +10,7 @@ from repobuild.cli.main import root
 from repobuild.errors import HostileInputError, ManifestError
 from repobuild.formats import FORMATS
 from repobuild.manifest import load
-from repobuild.model import Lock, Options
+from repobuild.model import Lock, Options, Target
 from repobuild.targets import parse_target
 
 D12 = parse_target("d12.x86_64")
@@ -35,6 +35,40 @@ def test_a_list_of_dpkg_is_read_without_what_is_only_configured() -> None:
     assert parse_packages(text, "x") == (InstalledPackage("bash", "5.2.15-2+b13", "amd64"),)
 
 
+def test_what_packages_say_of_themselves_follows_each_of_them() -> None:
+    text = (
+        b"bash\t5.2\tamd64\tinstalled\nDepends: libc6 (>= 2.36)\nProvides: \nold\t1\tall\tconfig-files\nDepends: bash\n"
+    )
+
+    assert parse_packages(text, "x") == (InstalledPackage("bash", "5.2", "amd64", (("Depends", "libc6 (>= 2.36)"),)),)
+
+
+@pytest.mark.parametrize(("family", "target"), [("deb", D12), ("rpm", parse_target("el9.x86_64"))])
+def test_a_package_says_only_what_its_family_knows(family: str, target: Target) -> None:
+    package = InstalledPackage("bash", "5.2-1", target.package_arch, (("Recommends", "x"),))
+
+    with pytest.raises(HostileInputError, match="Recommends"):
+        FORMATS[family].base_text([package], [], target)
+
+
+def test_what_a_package_says_stands_in_its_entry_and_cannot_leave_it() -> None:
+    says = (
+        ("Provides", "libssl.so.3()(64bit)"), ("Requires", "openssl-libs(x86-64) >= 1:3.0.1-5.el9"), ("Requires", "(a if b)"),
+        ("Requires", "rpmlib(FileDigests) <= 4.6.0-1"), ("Conflicts", '"/><x>'), ("File", "/etc/<&>"),
+    )  # fmt: skip
+    text = (
+        FORMATS["rpm"]
+        .base_text([InstalledPackage("a", "1-2", "x86_64", says)], [], parse_target("el9.x86_64"))
+        .decode()
+    )
+
+    assert '<rpm:entry name="openssl-libs(x86-64)" flags="GE" epoch="1" ver="3.0.1" rel="5.el9"/>' in text
+    assert '<rpm:entry name="(a if b)"/>' in text
+    assert "rpmlib" not in text
+    assert "<x>" not in text
+    assert "<file>/etc/&lt;&amp;&gt;</file>" in text
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -49,8 +83,11 @@ def test_a_list_of_dpkg_is_read_without_what_is_only_configured() -> None:
         b"bash\t5.2\tAMD\n",
         b"b\xc3\xa4sh\t5.2\tamd64\n",
         b"old\t1\tall\tconfig-files\n",
-        b"bash\t5.2\tamd64\n" * 60_000,
-        b"bash\t5.2\tamd64\n" + b" " * (9 << 20),
+        b"".join(b"bash%d\t5.2\tamd64\n" % number for number in range(60_000)),
+        b"Depends: libc6\nbash\t5.2\tamd64\n",
+        b"bash\t5.2\tamd64\nDepends: lib\x07c6\n",
+        b"bash\t5.2\tamd64\n libc6\n",
+        b"bash\t5.2\tamd64\n" + b" " * (33 << 20),
     ],
 )
 def test_a_list_of_another_form_or_size_is_refused(text: bytes) -> None:

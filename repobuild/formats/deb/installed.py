@@ -11,9 +11,15 @@ from repobuild.formats.deb.universe import Origin, Record, Universe
 from repobuild.formats.protocol import Loaded
 from repobuild.model import Target
 
+_FIELDS = ("Essential", "Multi-Arch", "Pre-Depends", "Depends", "Provides", "Conflicts", "Breaks", "Replaces")
+
 
 def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
-    """Return a stanza for each package: an upstream's for this very version, else one of its name and version."""
+    """Return a stanza for each package: what it said itself; else an upstream's for this version, or its name alone.
+
+    Raises:
+        HostileInputError: when a package says what no package of this family can.
+    """
     origins = [
         Origin(each.upstream.name, (), index.scan(index.open_text(path))) for each in loaded for path in each.texts
     ]
@@ -22,10 +28,16 @@ def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], ta
 
 
 def _stanza(universe: Universe, package: InstalledPackage) -> str:
+    own = f"Package: {package.name}\nVersion: {package.version}\nArchitecture: {package.arch}"
+    strange = [field for field, _ in package.says if field not in _FIELDS]
+    if strange:
+        raise HostileInputError(f"not what a deb package says of itself: {package.name}: {strange[0]}")
+    if package.says:
+        return "\n".join((own, *(f"{field}: {text}" for field, text in package.says)))
     for record in universe.records(package.name):
         if (record.version, record.field["architecture"]) == (package.version, package.arch):
             return without_location(record.stanza).strip("\n")
-    return f"Package: {package.name}\nVersion: {package.version}\nArchitecture: {package.arch}"
+    return own
 
 
 def read(base: Loaded | None, architecture: str) -> tuple[Record, ...]:

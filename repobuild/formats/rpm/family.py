@@ -44,7 +44,12 @@ class RpmFormat:
     """RPM packages: repomd.xml, primary, .rpm."""
 
     suffix = ".rpm"
-    capture = r"rpm -qa --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n' > packages.txt"
+    capture = (
+        r"rpm -qa --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n"
+        r"[Provides: %{PROVIDENEVRS}\n][Requires: %{REQUIRENEVRS}\n][Conflicts: %{CONFLICTNEVRS}\n]"
+        r"[Obsoletes: %{OBSOLETENEVRS}\n][File: %{FILENAMES}\n]'"
+        r" | sed '/^File: /{/bin\//!{/: \/etc\//!d}}' > packages.txt"  # the files that a primary index lists
+    )
     index_kind = "primary"
     pointers = frozenset({_ROOT, _SIGNATURE})
 
