@@ -87,6 +87,11 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
 
 def _nothing(job: Job, resolution: Resolution) -> RepobuildError:
     """Return why a repository would be empty, and take the place of one that is not."""
+    if not resolution.missing and job.bases.subtracted and any(job.groups):
+        return UsageError(
+            f"base {job.bases.subtracted} has all that is wanted for {job.target}",
+            "there is nothing to publish; leave `subtract` out to have it all the same",
+        )
     if not resolution.missing:
         return UsageError(f"nothing is wanted for {job.target}", "name packages in `repo_packages`")
     names = ", ".join(each.want for each in resolution.missing[:_SHOWN])

@@ -126,6 +126,16 @@ def test_what_a_subtracted_base_has_is_left_out_and_the_proof_says_so(tmp_path: 
     assert bases["d12.current"] == ["libc6 2.36-9", "libssl3 3.0.16-1"]
 
 
+def test_wants_that_a_subtracted_base_has_leave_nothing_to_publish(tmp_path: Path) -> None:
+    site = DebianSite(tmp_path, "bases:\n  - {name: full, packages: new.txt}\nsubtract: full\n", ["openssl"])
+    site.base("new.txt", NEW)
+
+    done = site.run("sync", "d12.x86_64")
+
+    assert done.returncode == 2
+    assert "base full has all that is wanted for d12.x86_64" in done.stderr
+
+
 def test_a_base_that_holds_back_what_apt_would_take_is_refused(tmp_path: Path) -> None:
     site = DebianSite(tmp_path, "bases:\n  - {name: held, packages: old.txt}\n  - empty\n", ["app", "openssl"])
     site.base("old.txt", "held=1 base-files=12 apt=2.6 libc6=2.36-9 libssl3=3.0.9-1")
