@@ -5,7 +5,6 @@ REPOBUILD_ORACLE=200 asks for that many manifests; the seed is fixed.
 
 import os
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,53 +13,19 @@ from typing import Any
 import pytest
 import yaml
 from apt import IsolatedApt
+from debian_worlds import TARGETS, Judged, debian_worlds
 from simulator import packages_text, stanzas
 
-from repobuild import catalog, fetch, host
-from repobuild.errors import UnreachableError, UnresolvableError
-from repobuild.formats.deb.resolver import DebUniverse
-from repobuild.model import Job, Mirror, Options, Resolution, Upstream
-from repobuild.progress import SILENT
+from repobuild.errors import UnresolvableError
+from repobuild.model import Resolution
 from repobuild.resolve import resolve
-from repobuild.state import Memory
-from repobuild.store import Store
-from repobuild.targets import parse_target
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
-KEYRING = ROOT / "manifests/keys/debian-archive-keyring.gpg"
-TARGETS = ("d11.x86_64", "d11.aarch64", "d12.x86_64", "d12.aarch64", "d13.x86_64", "d13.aarch64")
 COUNT = int(os.environ.get("REPOBUILD_ORACLE", "24"))
 SEED = 20261123
 REQUIRED = 0.95
 MAX_WANTS = 30
-
-
-@dataclass(frozen=True)
-class Limits:
-    offline: bool = False
-    allow_older: bool = False
-    skip_unavailable: bool = False
-    now: int = field(default_factory=lambda: int(time.time()))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One target as we see it and as apt does."""
-
-    loaded: catalog.Catalog
-    apt: IsolatedApt
-    names: list[str]
-
-    @property
-    def base(self) -> tuple[str, ...]:
-        return tuple(self.fresh()._universe.essential)
-
-    def fresh(self) -> DebUniverse:
-        universe = self.loaded.universe
-        assert isinstance(universe, DebUniverse)
-        return universe
 
 
 @dataclass
@@ -78,69 +43,8 @@ class Score:
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[Callable[[str], Judged]]:
     tool("apt-get")
-    mirrors = host.apt_mirrors()
-    if not mirrors:
-        pytest.skip("this machine's apt has no archive that we can read")
-    folder = tmp_path_factory.mktemp("oracle")
-    known: dict[str, Judged] = {}
-    with Store.open(folder / "store") as store, fetch.Fetcher() as fetcher:
-        means = catalog.Means(fetcher.get, store, Memory(folder / "state"), Limits(), SILENT)
-
-        def get(name: str) -> Judged:
-            if name not in known:
-                known[name] = judge(job_of(name, mirrors), means, mirrors, folder / name)
-            return known[name]
-
-        yield get
-
-
-def job_of(name: str, mirrors: tuple[Mirror, ...]) -> Job:
-    target = parse_target(name)
-    suites = {"base": "", "updates": "-updates", "security": "-security"}
-    upstreams = tuple(
-        Upstream(
-            name=each,
-            module="node",
-            mirrors=mirrors,
-            suite=target.codename + suffix,
-            components=("main",),
-            keys=(KEYRING,),
-            origin="Debian",
-            check_valid_until=False,
-        )
-        for each, suffix in suites.items()
-    )
-    return Job(
-        target=target,
-        upstreams=upstreams,
-        groups=(),
-        url_packages=(),
-        options=Options(weak_dependencies=False),
-        name="oracle",
-        version="v0",
-        endpoint="http://127.0.0.1",
-        digest="0" * 64,
-    )
-
-
-def judge(job: Job, means: catalog.Means, mirrors: tuple[Mirror, ...], folder: Path) -> Judged:
-    try:
-        loaded = catalog.load(job, means)
-    except UnreachableError as error:
-        pytest.skip(f"the archive cannot be reached: {error.message}")
-    lines = [
-        f"deb [signed-by={KEYRING} check-valid-until=no] {loaded.served[each.name]} {each.suite} main\n"
-        for each in job.upstreams
-    ]
-    apt = IsolatedApt(folder, job.target.package_arch, "".join(lines))
-    proxies = [mirror.proxy for mirror in mirrors if mirror.proxy]
-    if proxies:
-        config = folder / "apt.conf"
-        config.write_text(config.read_text() + f'Acquire::http::Proxy "{proxies[0]}";\n')
-    updated = apt.update()
-    assert updated.returncode == 0, updated.stderr
-    universe = loaded.universe._universe  # type: ignore[attr-defined]
-    return Judged(loaded, apt, sorted(name for name in universe.names()))
+    with debian_worlds(tmp_path_factory.mktemp("oracle")) as found:
+        yield found
 
 
 def manifests() -> Iterator[tuple[str, list[float]]]:
@@ -204,7 +108,7 @@ def compare(label: str, world: Judged, wants: list[str], score: Score) -> None:
 
 
 def comparable() -> Iterator[Any]:
-    for path in sorted((ROOT / "tests/cases").glob("*.yml")):
+    for path in sorted(Path(__file__).resolve().parents[1].joinpath("cases").glob("*.yml")):
         for case in yaml.safe_load(path.read_text()):
             is_plain = "universe" in case and not case.get("skip_missing") and case.get("arch", "amd64") == "amd64"
             if is_plain and not case.get("keep") and case["wants"] and not any("*" in want for want in case["wants"]):

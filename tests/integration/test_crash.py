@@ -9,7 +9,6 @@ REPOBUILD_CRASH=full runs every point, and one is replayed with
 import functools
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,61 +19,12 @@ from pathlib import Path
 
 import crashpoints
 import pytest
+from injection import CHANGING, FAILING, FULL, SECONDS, STRACE, Point, points_of, run_injected, sampled, scratch
 
 from repobuild.publish import Repository
 
-STRACE = shutil.which("strace")
-CHANGING = [
-    "openat",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "write",
-    "pwrite64",
-    "copy_file_range",
-    "sendfile",
-    "ftruncate",
-    "fallocate",
-    "fchmod",
-    "utimensat",
-    "ioctl",
-    "link",
-    "linkat",
-    "symlinkat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "fsync",
-    "fdatasync",
-    "flock",
-]
-FAILING = {
-    "ENOSPC": ["openat", "mkdirat", "write", "pwrite64", "ftruncate", "linkat", "renameat", "renameat2", "fsync"],
-    "EIO": [
-        "openat",
-        "mkdirat",
-        "write",
-        "pwrite64",
-        "ftruncate",
-        "fchmod",
-        "linkat",
-        "renameat",
-        "renameat2",
-        "unlinkat",
-        "fsync",
-        "close",
-    ],
-    "EDQUOT": ["write", "linkat"],
-    "EMFILE": ["openat"],
-}
 MODES = ("exchange", "piecewise")
-FULL = os.environ.get("REPOBUILD_CRASH") == "full"
-SAMPLE = 30
-"""One point in so many is run by default, and the first of each call."""
 DRIVER = [sys.executable, "-I", "-S", "-B", str(Path(crashpoints.__file__))]
-SECONDS = 60
 
 
 def program(root: Path, mode: str) -> list[str]:
@@ -90,46 +40,24 @@ def prepared(root: Path, mode: str = "exchange") -> None:
 
 
 @functools.cache
-def points_of(mode: str, calls: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Trace one publication and return the calls in it, each with its number since the program began."""
+def points_in(mode: str, calls: tuple[str, ...]) -> list[Point]:
+    """Trace one publication."""
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         root = Path(folder)
         prepared(root, mode)
-        trace = root / "trace"
-        command = [str(STRACE), "-f", "-qq", "-o", str(trace), "-e", "trace=chdir," + ",".join(f"?{c}" for c in calls)]
-        subprocess.run([*command, *program(root, mode)], check=True, timeout=SECONDS)
-        seen: Counter[str] = Counter()
-        points = []
-        for line in trace.read_text(errors="replace").splitlines():
-            match = re.match(r"\d+ +(\w+)\(", line)
-            if match:
-                seen[match[1]] += 1
-                if seen["chdir"] == 1 and match[1] != "chdir":
-                    points.append((match[1], seen[match[1]]))
-    return points
-
-
-def scratch() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def sampled(points: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    if FULL:
-        return points
-    firsts = dict(reversed(points))
-    return [point for place, point in enumerate(points) if place % SAMPLE == 0 or firsts[point[0]] == point[1]]
+        return points_of(program(root, mode), calls, root / "trace")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kill_point" in metafunc.fixturenames:
-        cases = [(m, *p) for m in MODES for p in sampled(points_of(m, tuple(CHANGING)))] if STRACE else []
+        cases = [(m, *p) for m in MODES for p in sampled(points_in(m, tuple(CHANGING)))] if STRACE else []
         metafunc.parametrize("kill_point", cases, ids=[f"{m}-{c}-{n}" for m, c, n in cases])
     if "fault_point" in metafunc.fixturenames:
         faults = [
             (m, error, *p)
             for m in MODES
             for error, calls in FAILING.items()
-            for p in (sampled(points_of(m, tuple(calls))) if STRACE else [])
+            for p in (sampled(points_in(m, tuple(calls))) if STRACE else [])
         ]
         metafunc.parametrize("fault_point", faults, ids=[f"{m}-{e}-{c}-{n}" for m, e, c, n in faults])
 
@@ -199,14 +127,6 @@ def assert_heals(root: Path, mode: str) -> None:
     assert on_disk == tree | private | set(current.generation.carried)
 
 
-def run_injected(root: Path, mode: str, injection: str) -> subprocess.CompletedProcess[str]:
-    call = injection.partition(":")[0]
-    command = [str(STRACE), "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={injection}"]
-    return subprocess.run(
-        [*command, *program(root, mode)], check=False, timeout=SECONDS, capture_output=True, text=True
-    )
-
-
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_killed_at_any_call_old_or_new_is_served_and_a_rerun_heals(
     root: Path, kill_point: tuple[str, str, int]
@@ -214,7 +134,7 @@ def test_killed_at_any_call_old_or_new_is_served_and_a_rerun_heals(
     mode, call, number = kill_point
     prepared(root, mode)
 
-    done = run_injected(root, mode, f"{call}:signal=SIGKILL:when={number}")
+    done = run_injected(program(root, mode), f"{call}:signal=SIGKILL:when={number}")
 
     assert done.returncode in {-9, 137}, done.stderr
     assert assert_readable(root, mode) in {1, 2, None}
@@ -226,7 +146,7 @@ def test_an_error_of_the_disk_is_never_a_silent_success(root: Path, fault_point:
     mode, error, call, number = fault_point
     prepared(root, mode)
 
-    done = run_injected(root, mode, f"{call}:error={error}:when={number}")
+    done = run_injected(program(root, mode), f"{call}:error={error}:when={number}")
 
     generation = assert_readable(root, mode)
     if call == "close" and done.returncode == 0:  # of a descriptor that was only read: nothing can be lost
@@ -242,7 +162,7 @@ def test_an_error_of_the_disk_is_never_a_silent_success(root: Path, fault_point:
 def test_where_the_kernel_cannot_exchange_folders_the_files_are_replaced_one_by_one(root: Path, error: str) -> None:
     prepared(root)
 
-    done = run_injected(root, "exchange", f"renameat2:error={error}")
+    done = run_injected(program(root, "exchange"), f"renameat2:error={error}")
 
     assert done.returncode == 0, done.stderr
     assert_heals(root, "exchange")

@@ -7,18 +7,16 @@ REPOBUILD_CRASH=full runs every point.
 import functools
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import installpoints
 import pytest
-from test_crash import CHANGING, FAILING, SECONDS, STRACE, sampled, scratch
+from injection import CHANGING, FAILING, SECONDS, STRACE, Point, points_of, run_injected, sampled, scratch
 from transfers import TIME, build, bundle, delta, make_key, payload_of, receive, tree
 
 from repobuild.model import MARKER
@@ -55,40 +53,29 @@ def program(root: Path, mode: str) -> list[str]:
 
 
 @functools.cache
-def points_of(mode: str, calls: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Trace one install and return the calls in it, each with its number since the program began."""
+def points_in(mode: str, calls: tuple[str, ...]) -> list[Point]:
+    """Trace one install."""
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         root = Path(folder) / "far"
         shutil.copytree(near() / "far", root, symlinks=True)
-        trace = Path(folder) / "trace"
-        command = [str(STRACE), "-f", "-qq", "-o", str(trace), "-e", "trace=chdir," + ",".join(f"?{c}" for c in calls)]
-        subprocess.run([*command, *program(root, mode)], check=True, timeout=SECONDS)
-        seen: Counter[str] = Counter()
-        points = []
-        for line in trace.read_text(errors="replace").splitlines():
-            match = re.match(r"\d+ +(\w+)\(", line)
-            if match:
-                seen[match[1]] += 1
-                if seen["chdir"] == 1 and match[1] != "chdir":
-                    points.append((match[1], seen[match[1]]))
-    return points
+        return points_of(program(root, mode), calls, Path(folder) / "trace")
 
 
-def some(points: list[tuple[str, int]]) -> list[tuple[str, int]]:
+def some(points: list[Point]) -> list[Point]:
     chosen = sampled(points)
     return chosen if len(chosen) == len(points) else chosen[::SPARSE]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kill_point" in metafunc.fixturenames:
-        cases = [(m, *p) for m in MODES for p in some(points_of(m, tuple(CHANGING)))] if STRACE else []
+        cases = [(m, *p) for m in MODES for p in some(points_in(m, tuple(CHANGING)))] if STRACE else []
         metafunc.parametrize("kill_point", cases, ids=[f"{m}-{c}-{n}" for m, c, n in cases])
     if "fault_point" in metafunc.fixturenames:
         faults = [
             (m, error, *p)
             for m in MODES
             for error, calls in FAILING.items()
-            for p in (some(points_of(m, tuple(call for call in calls if call != "close"))) if STRACE else [])
+            for p in (some(points_in(m, tuple(call for call in calls if call != "close"))) if STRACE else [])
         ]
         metafunc.parametrize("fault_point", faults, ids=[f"{m}-{e}-{c}-{n}" for m, e, c, n in faults])
 
@@ -122,21 +109,13 @@ def assert_heals(root: Path, mode: str) -> None:
     assert Repository(root / "www", ("pigsty",)).is_intact()
 
 
-def run_injected(root: Path, mode: str, injection: str) -> subprocess.CompletedProcess[str]:
-    call = injection.partition(":")[0]
-    command = [str(STRACE), "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={injection}"]
-    return subprocess.run(
-        [*command, *program(root, mode)], check=False, timeout=SECONDS, capture_output=True, text=True
-    )
-
-
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_killed_at_any_call_old_or_new_is_served_and_a_rerun_heals(
     root: Path, kill_point: tuple[str, str, int]
 ) -> None:
     mode, call, number = kill_point
 
-    done = run_injected(root, mode, f"{call}:signal=SIGKILL:when={number}")
+    done = run_injected(program(root, mode), f"{call}:signal=SIGKILL:when={number}")
 
     served = assert_old_or_new(root)
     # Python opens fewer files where it has compiled a module meanwhile: then the last points are never reached.
@@ -148,7 +127,7 @@ def test_killed_at_any_call_old_or_new_is_served_and_a_rerun_heals(
 def test_an_error_of_the_disk_is_never_a_silent_success(root: Path, fault_point: tuple[str, str, str, int]) -> None:
     mode, error, call, number = fault_point
 
-    done = run_injected(root, mode, f"{call}:error={error}:when={number}")
+    done = run_injected(program(root, mode), f"{call}:error={error}:when={number}")
 
     assert done.returncode == 7, done.stderr
     assert_old_or_new(root)

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 from apt import IsolatedApt
+from debian_worlds import TARGETS, Judged, debian_worlds
 from rpm_universes import FolderCache, index_file, root
-from test_apt_oracle import TARGETS, Judged, Limits, job_of, judge
 from test_dnf_oracle import DATA, DRIVER, REPOSITORIES, SYSTEM_PYTHON, opened
 
-from repobuild import catalog, fetch, host
 from repobuild.bases import EMPTY_NAME, InstalledPackage
 from repobuild.check import Demand, Proof, open_offer, prove
 from repobuild.errors import UnresolvableError
@@ -29,10 +28,7 @@ from repobuild.formats.deb.package import from_record
 from repobuild.formats.protocol import Loaded, RepositoryFacts
 from repobuild.formats.rpm.resolver import RpmUniverse
 from repobuild.model import Options, Package, Target, Upstream
-from repobuild.progress import SILENT
 from repobuild.resolve import resolve
-from repobuild.state import Memory
-from repobuild.store import Store
 from repobuild.targets import parse_target
 
 pytestmark = pytest.mark.integration
@@ -116,20 +112,8 @@ def report(score: Score, capsys: pytest.CaptureFixture[str], judge_name: str) ->
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[Callable[[str], Judged]]:
     tool("apt-get")
-    mirrors = host.apt_mirrors()
-    if not mirrors:
-        pytest.skip("this machine's apt has no archive that we can read")
-    folder = tmp_path_factory.mktemp("proof")
-    known: dict[str, Judged] = {}
-    with Store.open(folder / "store") as store, fetch.Fetcher() as fetcher:
-        means = catalog.Means(fetcher.get, store, Memory(folder / "state"), Limits(), SILENT)
-
-        def get(name: str) -> Judged:
-            if name not in known:
-                known[name] = judge(job_of(name, mirrors), means, mirrors, folder / name)
-            return known[name]
-
-        yield get
+    with debian_worlds(tmp_path_factory.mktemp("proof")) as found:
+        yield found
 
 
 def debian_subset(chance: random.Random, world: Judged) -> Subset | None:

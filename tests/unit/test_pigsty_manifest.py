@@ -1,4 +1,4 @@
-"""The shipped manifests/pigsty.yml against Pigsty's own variables, which are read here by rules of this file alone."""
+"""The shipped manifests/pigsty.yml against Pigsty's own variables, which `pigsty_rules` reads by rules of its own."""
 
 import functools
 import re
@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pigsty_rules as rules
 import pytest
-import yaml
+from pigsty_rules import TARGETS, needs_data
 
 from repobuild.manifest import Description, Manifest, load
 from repobuild.manifest.expand import choose
 from repobuild.targets import parse_target
 
 HOUSE = Path(__file__).resolve().parents[2]
-DATA = HOUSE.parent / "shared" / "data" / "pigsty-v4.5" / "vars"
 MANIFEST = HOUSE / "manifests" / "pigsty.yml"
 
 
@@ -23,15 +23,12 @@ def split(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
-SYSTEMS = ("el8", "el9", "el10", "d12", "d13", "u22", "u24", "u26")
-TARGETS = [f"{system}.{machine}" for system in SYSTEMS for machine in ("x86_64", "aarch64")]
 REGIONS = ("default", "china", "europe")
 MAJORS = ("16", "17", "18")
 MODULES = ("infra", "node", "pgsql")
 OTHER_MODULES = split("local beta extra percona groonga mysql mongo redis haproxy grafana kube gitlab click llvm nginx")
 HOSTS = {"//debian.cdn.example": "//ftp.debian.org", "//security.debian.cdn.example": "//security.debian.org"}
 """Hosts that the data does not spell out, and those that stand for them in our document."""
-CODENAMES = {"d12": "bookworm", "d13": "trixie", "u22": "jammy", "u24": "noble", "u26": "resolute"}
 META = {"priority", "module_hotfixes", "skip_if_unavailable", "excludepkgs"}
 KERNEL = ("mini", "core", "full", "main", "client", "server", "devel", "basic")
 CATEGORIES = split("time gis rag fts olap feat lang type util func admin stat sec fdw sim etl")
@@ -42,8 +39,6 @@ REQUIRED = [
     *(f"pg{major}" for major in range(14, 19)),
 ]
 
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"Pigsty's variables are not at {DATA}")
-
 Selected = tuple[str, str, tuple[str, ...], Mapping[str, str]]
 """Name, module, lines of its place, options."""
 
@@ -52,46 +47,24 @@ Selected = tuple[str, str, tuple[str, ...], Mapping[str, str]]
 
 
 @functools.cache
-def variables(system: str, machine: str) -> dict[str, Any]:
-    data = yaml.load((DATA / f"{system}.{machine}.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    assert isinstance(data, dict)
-    return data
-
-
-def releasever(name: str, version: str) -> str:
-    """Return `$releasever` of an EL machine with this VERSION_ID, as Pigsty 4 has it for an entry of this name."""
-    major, _, minor = version.partition(".")
-    if name.startswith("epel") and int(major) >= 10:
-        return f"{major}z"
-    if name.startswith("pgdg") and int(major) >= 10:
-        return version
-    if name.startswith("pgdg") and major == "9" and int(minor or 0) >= 6:
-        return f"9.{minor}"
-    return major
+def variables(target: str) -> dict[str, Any]:
+    return rules.variables(target)
 
 
 def pigsty_upstreams(target: str, version: str, region: str, modules: Iterable[str]) -> list[Selected]:
-    system, machine = target.split(".")
-    major = int(re.sub("[a-z]", "", system))
+    node = replace(rules.node(target), full=version)
     found: list[Selected] = []
-    for entry in variables(system, machine)["repo_upstream_default"]:
-        if major not in entry["releases"] or machine not in entry["arch"] or entry["module"] not in modules:
-            continue
-        url = entry["baseurl"].get(region) or entry["baseurl"]["default"]
-        values = {
-            **HOSTS,
-            "${admin_ip}": "10.10.10.10",
-            "${distro_codename}": CODENAMES.get(system, system),
-            "${distro_name}": {"d": "debian", "u": "ubuntu"}.get(system[0], ""),
-            "$releasever": releasever(entry["name"], version),
-            "$basearch": machine,
-        }
-        for token, value in values.items():
-            url = url.replace(token, value)
-        lines = url.split() if system.startswith("el") else [url]
+    for entry in rules.upstreams(variables(target)["repo_upstream_default"], set(modules), node):
+        lines = [_without_stand_ins(line) for line in rules.urls(entry, region, node)]
         meta = {key: str(value) for key, value in entry.get("meta", {}).items()}
         found.append((entry["name"], entry["module"], tuple(map(without_slash, lines)), meta))
     return found
+
+
+def _without_stand_ins(line: str) -> str:
+    for told, meant in HOSTS.items():
+        line = line.replace(told, meant)
+    return line
 
 
 def without_slash(line: str) -> str:
@@ -100,17 +73,11 @@ def without_slash(line: str) -> str:
 
 
 def pigsty_groups(target: str, items: Iterable[str], major: str) -> list[list[str]]:
-    """Expand as Pigsty does: one level, before the PostgreSQL version is put in."""
-    aliases = variables(*target.split("."))["package_map"]
-    groups = []
-    for item in items:
-        text = " ".join(aliases.get(word, word) for word in split(item))
-        groups.append(split(text.replace("${pg_version}", major).replace("$v", major)))
-    return groups
+    return rules.groups(list(items), variables(target)["package_map"], major)
 
 
 def pigsty_defaults(target: str, major: str) -> list[list[str]]:
-    given = variables(*target.split("."))
+    given = variables(target)
     return pigsty_groups(target, [*given["repo_packages_default"], *given["repo_extra_packages_default"]], major)
 
 
@@ -184,7 +151,7 @@ def test_the_document_has_no_upstream_that_pigsty_does_not_have() -> None:
 
 
 def entries_of(target: str) -> list[dict[str, Any]]:
-    found = variables(*target.split("."))["repo_upstream_default"]
+    found = variables(target)["repo_upstream_default"]
     assert isinstance(found, list)
     return found
 
@@ -212,7 +179,7 @@ def test_the_default_groups_are_those_of_pigsty_in_their_order(target: str, majo
 @needs_data
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_the_playbooks_install_is_what_pigsty_installs(target: str) -> None:
-    given = variables(*target.split("."))
+    given = variables(target)
     lines = [*given["node_packages_default"], "openssh-server", *given["infra_packages_default"]]
     expected = {name for line in lines for name in split(line)}
     expected |= names(pigsty_groups(target, ["pgsql-main", "pgsql-common"], "18"))
@@ -238,7 +205,7 @@ def test_a_default_repository_has_the_known_number_of_wants(target: str) -> None
 @needs_data
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_alias_stands_for_what_it_stands_for_in_pigsty(target: str) -> None:
-    theirs = variables(*target.split("."))["package_map"]
+    theirs = variables(target)["package_map"]
     expected = {alias: sorted(split(theirs[alias])) for alias in document().package_map}
     own = {alias: sorted(choose(choice, parse_target(target))) for alias, choice in document().package_map.items()}
 
