@@ -658,6 +658,15 @@ def test_a_failure_stops_the_other_downloads_at_once(store):
         assert time.monotonic() - begun < 1.5
 
 
+@pytest.fixture
+def interruptible():
+    """Let SIGINT interrupt; it is ignored in what a shell without job control has put into the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_run_that_waits_for_a_silent_server(store):
     main = threading.main_thread().ident or 0
     with FaultServer({"a": BODY}) as server:
