@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repobuild.bases import EMPTY, EMPTY_NAME, LIMIT, Base, Bases, parse_packages
 from repobuild.durable import Folder
-from repobuild.errors import RepobuildError
+from repobuild.errors import ManifestError, RepobuildError
 from repobuild.manifest.document import Scalar, Table
 from repobuild.manifest.expand import choose
 from repobuild.manifest.reading import Fields, Place, redacted
@@ -19,6 +19,7 @@ _BASE_KEYS = ("name", "packages", "minimal")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _EXPECTED = "empty, or a mapping with the name of a base and its packages, or `minimal: true`"
 _MAX_BASES = 16
+_SHOWN = 3
 
 Choice = Mapping[str, tuple[Base, ...]]
 
@@ -41,8 +42,20 @@ def read_bases(fields: Fields, folder: Path) -> tuple[Choice, str]:
 
 
 def bases_of(choice: Choice, subtracted: str, target: Target) -> Bases:
-    """Return what a target sees."""
+    """Return what a target sees.
+
+    Raises:
+        ManifestError: when a list is of machines of another family or architecture.
+    """
     found = choose(choice, target)
+    for base in found:
+        if base.packages and target.package_arch not in {each.arch for each in base.packages}:
+            known = ", ".join(sorted({each.arch for each in base.packages})[:_SHOWN])
+            line = (
+                f"base {base.name} is no machine of {target}, where packages are for {target.package_arch}: {known}: "
+                f"capture one there, or name it for its own targets (`bases: {{{target}: [...]}}`)"
+            )
+            raise ManifestError((line,))
     return Bases(all=found, subtracted=subtracted if any(base.name == subtracted for base in found) else "")
 
 

@@ -160,6 +160,17 @@ def test_bases_may_differ_by_target(tmp_path: Path) -> None:
     assert load(path).job(parse_target("d11.x86_64")).bases == Bases(all=(EMPTY,))
 
 
+@pytest.mark.parametrize(
+    "line", ["bash\t5.2\tarm64\tinstalled\nbase-files\t12\tall\tinstalled\n", "bash\t0:5.2-1.el9\tx86_64\n"]
+)
+def test_a_list_of_other_machines_is_no_base(tmp_path: Path, line: str) -> None:
+    path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
+    (tmp_path / "old.txt").write_text(line)
+
+    with pytest.raises(ManifestError, match=r"base old is no machine of d12\.x86_64"):
+        load(path).job(D12)
+
+
 def test_another_list_is_another_job_and_no_bases_are_as_before(tmp_path: Path) -> None:
     path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
     before = load(path).job(D12).digest
