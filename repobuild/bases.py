@@ -1,13 +1,15 @@
 """Bases: what is taken as installed before a solve, and the lists of packages that machines print of themselves."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from repobuild.errors import HostileInputError
 
 EMPTY_NAME = "empty"
 LIMIT = 32 << 20
 """Bytes of a package list; one of 500 packages has some 700 kB."""
+TEXTS_LIMIT = 16 << 20
+"""Bytes of all descriptions in a lock; that of 5,000 packages has some 2 MB."""
 _MAX_PACKAGES = 50_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^:_-]{0,255}")
@@ -124,3 +126,5 @@ class BasePin:
     """Of the index text that describes its packages; "" for the empty one."""
     is_resolved: bool
     """Whether wants were resolved from it; else they only have to install from it."""
+    text: str = field(default="", repr=False)
+    """That text; "" for the empty base, and in locks that do not hold it."""

@@ -2,7 +2,8 @@
 
 JSON, keys sorted, one upstream, package or asset a line, so that a diff of two locks reads like a change log. What an
 upstream said of a package (its stanza) stands at the end, one a line too (`verbatim`): with it a lock alone makes the
-indexes of a repository, on any machine and after upstream has moved on (G6).
+indexes of a repository, on any machine and after upstream has moved on (G6). What is installed on its bases stands in
+`base_texts`, by digest, so that what installs can be proven anywhere too.
 """
 
 import json
@@ -11,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from repobuild.bases import BasePin
+from repobuild.bases import TEXTS_LIMIT, BasePin
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.model import PACKAGE_KEYS, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
@@ -71,6 +72,12 @@ def write(lock: Lock) -> bytes:
         fields["taken"] = _lines(_json(list(each)) for each in lock.taken)
     if lock.bases:
         fields["bases"] = _lines(_json([each.name, each.sha256, each.is_resolved]) for each in lock.bases)
+    texts = {each.sha256: each.text for each in lock.bases if each.text}
+    if texts:
+        described = (f"{_json(digest)}: {_json(texts[digest])}" for digest in sorted(texts))
+        fields["base_texts"] = _lines(described, opening="{", closing="}")
+    if lock.carries_proof:
+        fields["carries_proof"] = _json(lock.carries_proof)
     if lock.foreign:
         fields["foreign"] = _lines(_json(list(each)) for each in lock.foreign)
     return ("{\n" + ",\n".join(f"{_json(key)}: {fields[key]}" for key in sorted(fields)) + "\n}\n").encode()
@@ -180,8 +187,8 @@ class _Fields:
             raise ValueError(f"{key}: expected a number, got {str(value)[:40]!r}")
         return value
 
-    def flag(self, key: str) -> bool:
-        value = self._fields[key]
+    def flag(self, key: str, *, may_be_absent: bool = False) -> bool:
+        value = self._fields.get(key, False) if may_be_absent else self._fields[key]
         if not isinstance(value, bool):
             raise TypeError(f"{key}: expected true or false, got {str(value)[:40]!r}")
         return value
@@ -239,9 +246,17 @@ class _Fields:
         if not isinstance(rows, list) or not all(isinstance(each, list) and len(each) == 3 for each in rows):
             raise TypeError(f"{key}: expected lists of name, sha256 and flag")
         parts = [_Fields({"name": name, "sha256": sha256, "flag": flag}) for name, sha256, flag in rows]
-        return tuple(
+        pins = [
             BasePin(row.file_name("name"), row.digest("sha256", may_be_empty=True), row.flag("flag")) for row in parts
-        )
+        ]
+        texts = dict(self.pairs("base_texts"))
+        if sum(map(len, texts.values())) > TEXTS_LIMIT:
+            raise ValueError(f"base_texts: more than {TEXTS_LIMIT} characters")
+        wrong = sorted(texts.keys() - {pin.sha256 for pin in pins})
+        wrong += [digest for digest, text in sorted(texts.items()) if sha256_of(text.encode()) != digest]
+        if wrong:
+            raise ValueError(f"base_texts: not the text of a base: {wrong[0][:70]!r}")
+        return tuple(replace(pin, text=texts.get(pin.sha256, "")) for pin in pins)
 
     def inner(self, key: str) -> "_Fields":
         return _Fields(self._fields[key])
@@ -285,6 +300,7 @@ def _lock(fields: _Fields) -> Lock:
         taken=fields.couples("taken"),
         generation=fields.text("generation", may_be_absent=True),
         bases=fields.bases("bases"),
+        carries_proof=fields.flag("carries_proof", may_be_absent=True),
     )
 
 

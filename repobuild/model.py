@@ -28,6 +28,10 @@ from repobuild.bases import BasePin, Bases
 MARKER = "repo_complete"
 LOCK_NAME = "repobuild.lock"
 """Name of the lock inside a repository: a file of the tree, listed in the marker."""
+PROOF_NAME = "repobuild.proof.json"
+"""Name of the receipt that says from which bases the wants of the lock install; a file of the tree too."""
+PAGE_NAME = "index.html"
+"""Name of the report, which browsers show first; a file of the tree too."""
 PACKAGE_KEYS = "keys"
 """Kind of the extra with the keys that signed the packages, where every package was proven by its signature."""
 PRIVATE = ".repobuild"
@@ -320,6 +324,8 @@ class Lock:
     """From what the wants have to install, in order; none for `empty` alone."""
     taken: tuple[tuple[str, str], ...] = ()
     """Wants and the file name of what was chosen for each, as of the resolution; empty in locks that do not say it."""
+    carries_proof: bool = False
+    """Whether a repository without `PROOF_NAME` is not whole; older locks have published such ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

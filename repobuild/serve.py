@@ -33,6 +33,8 @@ _HEAD_SECONDS = 30
 """For a client to wait and then send a whole request head."""
 _MAX_CONNECTIONS = 128
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_INDEX = "index.html"
+"""The page that a folder shows, as nginx does."""
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -183,6 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if self._send_index(parts):
+            return
         page = "".join(_listing(descriptor, here)).encode(errors="surrogateescape")
         self.send_response(HTTPStatus.OK)
         self._describe("text/html", len(page))
@@ -190,6 +194,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(page)
+
+    def _send_index(self, parts: list[str]) -> bool:
+        """Send the page that a folder shows instead of its listing; say whether there is one."""
+        descriptor = _open_below(self.server.home, [*parts, _INDEX])
+        if descriptor is None:
+            return False
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            self._send_file(descriptor, status, "/" + "/".join((*parts, _INDEX)))
+        finally:
+            os.close(descriptor)
+        return True
 
     def _send_file(self, descriptor: int, status: os.stat_result, path: str) -> None:
         modified = formatdate(int(status.st_mtime), usegmt=True)

@@ -51,10 +51,10 @@ class Browser:
         message: dict[str, Any] = json.loads(text)
         return message
 
-    def open(self, path: Path) -> float:
-        """Open a file; return the seconds until it was loaded."""
+    def open(self, place: Path | str) -> float:
+        """Open a file or URL; return the seconds until it was loaded."""
         begun = time.monotonic()
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=place if isinstance(place, str) else place.absolute().as_uri())
         while self.evaluate("document.readyState") != "complete":
             time.sleep(0.01)
         return time.monotonic() - begun

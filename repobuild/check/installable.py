@@ -98,7 +98,10 @@ def open_offer(
 
 
 def prove(universe: Universe[C], demand: Demand, base: str) -> Proof:
-    """Prove that every want installs, and every set as a whole."""
+    """Prove that every want installs, and every set as a whole.
+
+    What installs together installs alone too, so wants are asked one by one only where their set fails.
+    """
     notes: list[str] = []
     problems = [
         Problem(Fault.WANT, exact, "the base needs it, and it is not there")
@@ -106,11 +109,17 @@ def prove(universe: Universe[C], demand: Demand, base: str) -> Proof:
         if not universe.find(exact).candidates
     ]
     found = {want: each for want in demand.wants if (each := _find(universe, want, demand, problems, notes))}
-    good = {want: kept for want, each in found.items() if (kept := _alone(universe, each, problems))}
+    whole = [wants for wants in demand.sets if not _misfits(universe, [found[each] for each in wants if each in found])]
+    proven = {want for wants in whole for want in wants}
+    good = {
+        want: kept
+        for want, each in found.items()
+        if (kept := each if want in proven else _alone(universe, each, problems))
+    }
     sets = 0
     for number, wants in enumerate(demand.sets, 1):
         members = [good[want] for want in dict.fromkeys(wants) if want in good]
-        reasons = _together(universe, members, notes)
+        reasons = "" if wants in whole else _together(universe, members, notes)
         if reasons:
             problems.append(Problem(Fault.WANT, f"install set {number} of {len(demand.sets)} as a whole", reasons))
         sets += not reasons and len(members) == len(set(wants))
@@ -169,9 +178,14 @@ def _alone(universe: Universe[C], want: _Found[C], problems: list[Problem]) -> _
     return replace(want, candidates=tuple(good)) if good else None
 
 
+def _misfits(universe: Universe[C], members: Sequence[_Found[C]]) -> tuple[str, ...]:
+    """Say why wants do not install together, with all that they stand for; empty when they do."""
+    return universe.fits([each for member in members for each in member.candidates])
+
+
 def _together(universe: Universe[C], members: Sequence[_Found[C]], notes: list[str]) -> str:
     """Say why wants do not install together; empty when they do, with those matches of globs that fit."""
-    reasons = universe.fits([each for member in members for each in member.candidates])
+    reasons = _misfits(universe, members)
     if not reasons or not any(member.is_optional for member in members):
         return _joined(reasons)
     named = [each for member in members if not member.is_optional for each in member.candidates]

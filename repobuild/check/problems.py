@@ -18,6 +18,8 @@ class Fault(enum.StrEnum):
     INDEX = "not as the index says"
     UNLISTED = "in no index"
     WANT = "cannot be installed"
+    UNPROVEN = "not proven"
+    RECEIPT = "not what was proven"
 
 
 @dataclass(frozen=True, slots=True)

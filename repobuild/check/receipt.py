@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from repobuild.check.installable import Proof
@@ -54,6 +54,15 @@ class Receipt:
     def is_whole(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def of_lock(self) -> "Receipt":
+        """Return what of it follows from the lock alone, nothing being wrong: the receipt that travels."""
+        return replace(self, kind="lock", marker="", files=0, size=0, signer="", problems=())
+
+    def unlike(self, other: "Receipt") -> tuple[str, ...]:
+        """Return the keys of what two receipts say differently, sorted."""
+        one, two = self.to_json(), other.to_json()
+        return tuple(sorted(key for key in one if one[key] != two[key]))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -119,9 +128,6 @@ class Receipt:
             return (f"{self.files} files are what they have to be; check the repository once all parts are installed",)
         found = [f"{self.files} files, {self.packages} packages, {self._signature()}"] if self.kind != "lock" else []
         for proof in self.proofs:
-            if not proof.wants and not proof.problems:
-                found.append(f"from base {proof.base}: nothing is proven here")
-                continue
             relies = f", relying on {len(proof.relies)} packages of it" if proof.relies else ""
             found.append(
                 f"from base {proof.base}: {len(proof.wants)} wants install alone, {proof.sets} sets as a whole{relies}"
@@ -137,9 +143,18 @@ class Receipt:
     @property
     def hint(self) -> str:
         """What to do about the problems."""
-        if {problem.fault for problem in self.problems} == {Fault.WANT}:
+        faults = {problem.fault for problem in self.problems}
+        if faults == {Fault.WANT}:
             return "the lock itself holds too little: mend the manifest, and repobuild lock --update"
+        if faults == {Fault.UNPROVEN}:
+            return "a newer lock says it itself: repobuild lock --update, with the manifest that names the base"
         return "repobuild sync heals what the lock pins; or install again"
+
+    @property
+    def summary(self) -> str:
+        """The first problems in a line."""
+        shown = "; ".join(map(str, self.problems[:_SHOWN]))
+        return shown + (f" and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else "")
 
     def prove(self) -> None:
         """Return when nothing is wrong.
@@ -147,8 +162,5 @@ class Receipt:
         Raises:
             ProofError: naming the first problems.
         """
-        if self.is_whole:
-            return
-        shown = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
-        more = f" and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else ""
-        raise ProofError(f"this {self.kind} does not hold what it says: {shown}{more}", self.hint)
+        if not self.is_whole:
+            raise ProofError(f"this {self.kind} does not hold what it says: {self.summary}", self.hint)

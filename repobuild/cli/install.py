@@ -102,6 +102,8 @@ def _show(run: Run, session: "pipeline.Session", done: "pipeline.Installed", *, 
     )
     out(f"{contents.target}: {word} {done.path}: {contents.version} of {contents.sequence}: {counts}")
     out("  not signed by anybody" if done.signer == "unsigned" else f"  signed by {spaced(done.signer)}")
+    for line in done.proof.lines() if done.proof is not None else ():
+        out(f"  proven where it was made: {line}")
     for missing in done.missing:
         out(f"  still missing: {missing}")
     if dry_run:
@@ -130,6 +132,7 @@ def _as_json(done: "pipeline.Installed") -> dict[str, object]:
         "kept": len(done.plan.kept),
         "sizes": sizes,
         "installed": done.lock is not None,
+        "proof": done.proof.to_json() if done.proof is not None else None,
         "problem": done.problem.message if isinstance(done.problem, RepobuildError) else None,
     }
 

@@ -16,7 +16,7 @@ have      what is in place, for the next delta
 
 from repobuild.install.have import have_list
 from repobuild.install.memory import keys_in_place, read_key, recall, remember
-from repobuild.install.part import Bundle, Part, by_bundle, finish_reading, inspect, prove, reading
+from repobuild.install.part import Bundle, Part, by_bundle, finish_reading, inspect, prove, read_text, reading
 from repobuild.install.place import InstallSpec
 from repobuild.install.plan import InstallPlan, plan_install, require_room_for_all
 from repobuild.install.receipt import UNSIGNED, TransferReceipt, write_receipt
@@ -47,6 +47,7 @@ __all__ = [
     "plan_install",
     "prove",
     "read_key",
+    "read_text",
     "reading",
     "recall",
     "receive",

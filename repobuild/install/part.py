@@ -18,6 +18,7 @@ from repobuild.errors import HostileInputError, VerificationError
 from repobuild.install.sums import SUMS_NAME, prove_digest, read_sidecar, read_sums
 from repobuild.install.trust import Judge, Voucher
 from repobuild.progress import SILENT, Progress, measured
+from repobuild.record import TEXT_LIMIT
 
 _TRUNCATED_COPY = "copy the bundle and what lies beside it again; if that does not help, make it again"
 
@@ -116,6 +117,22 @@ def prove(part: Part, progress: Progress = SILENT) -> str:
             for _ in content:
                 pass
         return finish_reading(part, reader)
+
+
+def read_text(part: Part, path: str, progress: Progress = SILENT) -> bytes | None:
+    """Return an index file that a part carries, None where it does not; the part is read no further than to its end.
+
+    Raises:
+        RefusedError: when it is not what the contents say.
+    """
+    if not any(file.path == path and file.size <= TEXT_LIMIT for file in part.contents.carried):
+        return None
+    with reading(part, progress) as reader:
+        for file, content in reader.members():
+            text = b"".join(content if file.path == path else (b"" for _ in content))
+            if file.path == path:
+                return text
+    return None
 
 
 @contextmanager

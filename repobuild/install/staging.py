@@ -28,7 +28,7 @@ from repobuild.install.place import (
     with_spare,
     working_area,
 )
-from repobuild.model import LOCK_NAME, Kind, Tree, TreeFile
+from repobuild.model import LOCK_NAME, PROOF_NAME, Kind, Tree, TreeFile
 from repobuild.progress import SILENT, Progress, measured
 from repobuild.record import TEXT_LIMIT, located, sha256_of
 
@@ -59,6 +59,8 @@ class Incoming:
     tree: Tree
     source: "Staged"
     lock_text: bytes
+    proof_text: bytes | None
+    """The receipt of the proof that it installs; None where it was published before there were any."""
     arrivals: tuple[Arrival, ...]
 
 
@@ -157,11 +159,13 @@ class Staging:
         lock_text = self._folder.read(self._contents.lock, TEXT_LIMIT)
         if lock_text is None:
             raise VerificationError(f"the bundle did not bring its lock: {LOCK_NAME}")
+        proof = next((file.sha256 for file in self._contents.files if file.path == PROOF_NAME), "")
         return Incoming(
             contents=self._contents,
             tree=_tree(self._contents),
             source=Staged(self._folder),
             lock_text=lock_text,
+            proof_text=self._folder.read(proof, TEXT_LIMIT) if proof else None,
             arrivals=self.arrivals,
         )
 

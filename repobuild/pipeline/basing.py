@@ -1,16 +1,19 @@
 """Bases -> what a solver takes as installed; from several bases, one resolution."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from repobuild import resolve
-from repobuild.bases import Base, BasePin, InstalledPackage
-from repobuild.errors import UnresolvableError
+from repobuild.bases import TEXTS_LIMIT, Base, BasePin, InstalledPackage
+from repobuild.errors import UnresolvableError, UsageError
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Universe, Variant
 from repobuild.model import Choice, Job, Package, Resolution, Upstream
 from repobuild.pipeline.session import Session
+from repobuild.scratch import MemoryFile
 
 Universes = tuple[tuple[Base, Universe[Any]], ...]
 _OWN_REASONS = frozenset({"want", "older", "base"})
@@ -18,18 +21,26 @@ _PIN = 500
 
 
 def pin_bases(session: Session, job: Job, loaded: Sequence[Loaded], empty: Universe[Any]) -> tuple[BasePin, ...]:
-    """Describe every base by what upstreams say of its packages, and keep that in the store.
+    """Describe every base by what upstreams say of its packages, for the lock, and for this run in the store.
 
     Raises:
         UnresolvableError: when a minimal install cannot be computed from the upstreams.
+        UsageError: when the descriptions are too large for a lock.
     """
     form = FORMATS[job.target.family]
     resolved = {base.name for base in job.bases.to_resolve}
     pins = []
+    room = TEXTS_LIMIT
     for base in job.bases.all:
+        if base.is_empty:
+            pins.append(BasePin(base.name, "", base.name in resolved))
+            continue
         packages = _minimal(base, empty) if base.is_minimal else base.packages
-        sha256 = "" if base.is_empty else session.store.put(form.base_text(packages, loaded, job.target))
-        pins.append(BasePin(base.name, sha256, base.name in resolved))
+        text = form.base_text(packages, loaded, job.target)
+        room -= len(text)
+        if room < 0:
+            raise UsageError(f"the bases are described in more than {TEXTS_LIMIT} bytes: {base.name}", "name fewer")
+        pins.append(BasePin(base.name, session.store.put(text), base.name in resolved, text.decode()))
     return tuple(pins)
 
 
@@ -44,11 +55,24 @@ def _minimal(base: Base, universe: Universe[Any]) -> tuple[InstalledPackage, ...
     return tuple(sorted(InstalledPackage(each.name, each.version, each.arch) for each in packages))
 
 
-def open_base(session: Session, family: str, pin: BasePin) -> Loaded | None:
-    """Return a base for the solver; None for the empty one, and for one that the store does not describe."""
-    if not pin.sha256 or not session.store.has(pin.sha256):
-        return None
-    path = session.store.path(pin.sha256)
+@contextmanager
+def open_base(session: Session, family: str, pin: BasePin) -> Iterator[Loaded | None]:
+    """Open a base for the solver, as its lock describes it, or the store.
+
+    None for the empty one, and where neither describes it.
+    """
+    if pin.text:
+        with MemoryFile() as file:
+            file.fill(pin.text.encode())
+            yield _base(family, pin, Path(file.path))
+    elif pin.sha256 and session.store.has(pin.sha256):
+        yield _base(family, pin, session.store.path(pin.sha256))
+    else:
+        yield None
+
+
+def _base(family: str, pin: BasePin, path: Path) -> Loaded:
+    """Return a base whose description lies at `path`."""
     size = path.stat().st_size
     variant = Variant(path="", compression="", size=size, digest=pin.sha256)
     index = IndexFile(variants=(variant,), size=size, sha256=pin.sha256, kind=FORMATS[family].index_kind)
@@ -67,7 +91,8 @@ def universes(
         if base.is_empty:
             found.append((base, empty))
             continue
-        opened = open_base(session, job.target.family, by_name[base.name])
+        pin = by_name[base.name]
+        opened = _base(job.target.family, pin, session.store.path(pin.sha256))
         found.append((base, form.universe(loaded, job.target, session.store, job.options, opened)))
     return tuple(found)
 

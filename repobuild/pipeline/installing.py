@@ -7,9 +7,10 @@ from pathlib import Path
 from repobuild import install as installing
 from repobuild import lock
 from repobuild.archive.contents import Contents, PartKind
+from repobuild.check import Receipt
 from repobuild.errors import HostileInputError, ProofError, RepobuildError, RollbackError, UsageError, VerificationError
 from repobuild.install import Bundle, InstallPlan, InstallSpec, Judge, Staging
-from repobuild.model import LOCK_NAME, Lock
+from repobuild.model import LOCK_NAME, PROOF_NAME, Lock
 from repobuild.pipeline.making import beside, published_key
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository
@@ -59,6 +60,8 @@ class Installed:
     """The parts that have still to come."""
     receipt: str = ""
     """Where it is; "" when nothing was published."""
+    proof: Receipt | None = None
+    """What was proven of it before it travelled; None where no part at hand says it."""
     problem: RepobuildError | None = None
     """Why nothing was published, or would be."""
 
@@ -185,15 +188,33 @@ def _sequence_at(session: Session, spec: InstallSpec) -> int | None:
 
 def _rehearse(session: Session, job: _Job) -> Installed:
     """Read the parts to their ends, and say what would come of it."""
+    text = None
     for part in job.bundle.parts:
         installing.prove(part, session.progress)
+        text = text or installing.read_text(part, PROOF_NAME)
     problem = _problem(job, job.plan.missing, job.plan.absent)
     if problem is None:
         try:
             installing.require_room_for_all([(job.spec, job.plan)])
         except RepobuildError as error:
             problem = error
-    return replace(_result(job), problem=problem)
+    return replace(_result(job), problem=problem, proof=_proof_in(text, job.bundle.contents))
+
+
+def _proof_in(text: bytes | None, contents: Contents) -> Receipt | None:
+    """Return the receipt that travels in a bundle.
+
+    Raises:
+        HostileInputError: when it is malformed, or of another lock.
+        ProofError: when it says that something does not hold.
+    """
+    if text is None:
+        return None
+    receipt = Receipt.from_bytes(text, PROOF_NAME)
+    if receipt.lock != contents.lock:
+        raise HostileInputError(f"the proof in the bundle is of another lock: {receipt.lock}")
+    receipt.prove()
+    return receipt
 
 
 def _install(session: Session, job: _Job, request: InstallRequest) -> Installed:
@@ -218,13 +239,14 @@ def _install(session: Session, job: _Job, request: InstallRequest) -> Installed:
             return waiting
         incoming = staging.finish()
         chosen = _lock_of(incoming.lock_text, contents)
+        proof = _proof_in(incoming.proof_text, contents)
         now, progress = session.settings.now, session.progress
         repository.publish(incoming.tree, incoming.source, beside={}, now=now, progress=progress, admit=admit)
         _remember_sequence(session, contents, request)
         repository.write_beside(beside(session, chosen, published_key(repository, chosen.name)))
         receipt = _receipt(session, job, incoming, installed, request)
     _remember(session, job)
-    return replace(_result(job), lock=chosen, receipt=receipt)
+    return replace(_result(job), lock=chosen, receipt=receipt, proof=proof)
 
 
 def _incomplete(job: _Job, staging: Staging) -> Installed:

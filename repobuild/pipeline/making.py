@@ -1,16 +1,27 @@
 """Lock -> tree, and the files that lie beside a repository."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repobuild import publish, webserver
 from repobuild.durable import Folder
+from repobuild.errors import ProofError
 from repobuild.formats import FORMATS
-from repobuild.formats.protocol import ClientFacts, Objects, RepositoryFacts, Signer
-from repobuild.model import PACKAGE_KEYS, Lock, Tree
+from repobuild.formats.protocol import ClientFacts, Format, Objects, RepositoryFacts, RootFile, Signer
+from repobuild.model import (
+    LOCK_NAME,
+    MARKER,
+    PACKAGE_KEYS,
+    PAGE_NAME,
+    PROOF_NAME,
+    Lock,
+    Tree,
+    TreeFile,
+    Upstream,
+)
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository, make_file
-from repobuild.record import parts_of
+from repobuild.record import parts_of, sha256_of
 from repobuild.signing import SigningKey, keep_or_sign_detached, keep_or_sign_inline
 from repobuild.targets import parse_target
 
@@ -39,17 +50,40 @@ class _Signer:
 
 
 def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects) -> Tree:
-    """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6)."""
-    target = parse_target(chosen.target)
-    extras = {kind: text.encode() for kind, text in chosen.extras}
-    package_keys = extras.pop(PACKAGE_KEYS, None)
-    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time, extras=extras)
-    sign = _signer(session, repository, chosen)
-    metadata = FORMATS[target.family].metadata([each.package for each in chosen.choices], facts, sign, objects)
-    keys = [make_file(name, data) for name, data in key_files(session, chosen.name).items()]
-    if package_keys is not None:
-        keys.append(make_file(_package_keys_name(chosen.name), package_keys))
-    return publish.make_tree(chosen, text, (*metadata, *keys))
+    """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6).
+
+    In it are the receipt of the proof that it installs, and the report. Both follow from lock and packages alone.
+
+    Raises:
+        ProofError: when something in it would not install, or contradicts the lock.
+    """
+    from repobuild.pipeline.attesting import attest_lock  # noqa: PLC0415 -- of use only where something is published
+    from repobuild.pipeline.reporting import index_page  # noqa: PLC0415
+
+    metadata = index_files(chosen, _signer(session, repository, chosen), objects)
+    receipt = attest_lock(session, chosen, sha256_of(text), metadata)
+    if not receipt.is_whole:
+        raise ProofError(f"{chosen.target}: nothing is published, for the proof fails: {receipt.summary}", receipt.hint)
+    package_keys = [said.encode() for kind, said in chosen.extras if kind == PACKAGE_KEYS]
+    keys = [make_file(_package_keys_name(chosen.name), each) for each in package_keys]
+    proof = make_file(PROOF_NAME, receipt.to_bytes())
+    signatures = {each.signature or each.path for each in own_roots(_form(chosen))}
+    unsigned = [each.path for each in (*metadata, *keys) if each.path not in signatures]
+    page = index_page((chosen, text), receipt, (*unsigned, LOCK_NAME, PROOF_NAME, MARKER), objects)
+    keys += [make_file(name, data) for name, data in key_files(session, chosen.name).items()]
+    return publish.make_tree(chosen, text, (*metadata, *keys, proof, make_file(PAGE_NAME, page.encode())))
+
+
+def index_files(chosen: Lock, sign: Signer | None, objects: Objects) -> tuple[TreeFile, ...]:
+    """Return the index files of a repository of a lock; signed when `sign` is given."""
+    extras = {kind: said.encode() for kind, said in chosen.extras if kind != PACKAGE_KEYS}
+    facts = RepositoryFacts(name=chosen.name, target=parse_target(chosen.target), time=chosen.time, extras=extras)
+    return _form(chosen).metadata([each.package for each in chosen.choices], facts, sign, objects)
+
+
+def own_roots(form: Format) -> Sequence[RootFile]:
+    """Return where the roots of a repository of ours lie, and what signs them."""
+    return form.root_files(Upstream(name="repository", module="", mirrors=(), suite="./"))
 
 
 def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -58,7 +92,7 @@ def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[st
     prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
     served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
     nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
-    return {**FORMATS[parse_target(chosen.target).family].client_files(facts), **nginx, **keys}
+    return {**_form(chosen).client_files(facts), **nginx, **keys}
 
 
 def published_key(repository: Repository, name: str) -> dict[str, bytes]:
@@ -108,7 +142,7 @@ def client_facts(
 def usage(session: Session, chosen: Lock) -> Mapping[str, str]:
     """Return what to type on a machine to use the repository of a lock, by what it is for."""
     facts = _facts_of(session, chosen, published_key(session.repository(chosen.target, chosen.name), chosen.name))
-    return FORMATS[parse_target(chosen.target).family].usage(facts)
+    return _form(chosen).usage(facts)
 
 
 def key_files(session: Session, name: str) -> dict[str, bytes]:
@@ -120,6 +154,10 @@ def key_files(session: Session, name: str) -> dict[str, bytes]:
 def _facts_of(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> ClientFacts:
     place = (chosen.target, chosen.name)
     return client_facts(session, place, chosen.endpoint, chosen, keys=keys, generation=chosen.generation)
+
+
+def _form(chosen: Lock) -> Format:
+    return FORMATS[parse_target(chosen.target).family]
 
 
 def _package_keys_name(name: str) -> str:
@@ -148,8 +186,7 @@ def _existing_signatures(repository: Repository, chosen: Lock) -> tuple[bytes | 
     if not repository.path.is_dir():
         return None, None
     with Folder.open(repository.path) as folder:
-        form = FORMATS[parse_target(chosen.target).family]
-        return form.existing_signatures(lambda path: _read_within(folder, path))
+        return _form(chosen).existing_signatures(lambda path: _read_within(folder, path))
 
 
 def _read_within(root: Folder, path: str) -> bytes | None:

@@ -9,7 +9,7 @@ from repobuild import lock
 from repobuild.durable import Folder, disk_errors
 from repobuild.errors import UsageError, VerificationError
 from repobuild.formats import FORMATS
-from repobuild.formats.protocol import Format
+from repobuild.formats.protocol import Format, Objects
 from repobuild.formats.values import Detail
 from repobuild.graph import Graph
 from repobuild.model import LOCK_NAME, Lock, Package, Target
@@ -48,6 +48,10 @@ class Opened:
     def packages(self) -> Sequence[Package]:
         """The packages of its choices, in their order."""
         return [choice.package for choice in self.lock.choices]
+
+    def details(self, objects: Objects) -> tuple[Detail, ...]:
+        """Return what its packages say of themselves, given their files."""
+        return self.form.details(self.packages, objects, self.target, self.lock.options)
 
 
 def open_place(session: Session, path: Path) -> Opened:
@@ -105,7 +109,7 @@ def details_of(session: Session, opened: Opened) -> tuple[Detail, ...]:
             "bring them: repobuild sync",
         )
 
-    return opened.form.details(opened.packages, find, opened.target, opened.lock.options)
+    return opened.details(find)
 
 
 def graph_of(details: Sequence[Detail]) -> Graph:
@@ -125,10 +129,8 @@ def _content(path: Path) -> bytes:
 
 def _text_in_bundle(session: Session, path: Path) -> bytes:
     """Read a bundle up to its lock, whose digest its contents state."""
-    with installing.reading(installing.inspect(path.absolute(), None, session.progress), session.progress) as reader:
-        for file, content in reader.members():
-            if file.path == LOCK_NAME:
-                return b"".join(content)
-            for _ in content:
-                pass
-    raise VerificationError(f"the bundle holds no lock: {path}")
+    part = installing.inspect(path.absolute(), None, session.progress)
+    text = installing.read_text(part, LOCK_NAME, session.progress)
+    if text is None:
+        raise VerificationError(f"the bundle holds no lock: {path}")
+    return text

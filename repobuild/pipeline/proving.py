@@ -2,65 +2,28 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from repobuild import install as installing
 from repobuild import lock
 from repobuild.archive.contents import Contents, PartKind
 from repobuild.archive.reader import BundleReader
-from repobuild.bases import EMPTY_NAME, BasePin
-from repobuild.check import (
-    Fault,
-    Holding,
-    Problem,
-    Proof,
-    Receipt,
-    Signed,
-    check_repository,
-    check_signatures,
-    compare,
-    demand_of,
-    in_order,
-    open_offer,
-    prove,
-)
-from repobuild.check.metadata import absent
+from repobuild.check import Fault, Holding, Problem, Receipt, Signed, check_repository, check_signatures, in_order
 from repobuild.durable import Folder
-from repobuild.errors import HostileInputError, RefusedError, RepobuildError, UsageError
+from repobuild.errors import HostileInputError, RepobuildError, UsageError
 from repobuild.formats import FORMATS
-from repobuild.formats.protocol import Format, Offer, PackageFile, Read, RepositoryFacts, Statement
-from repobuild.model import LOCK_NAME, PACKAGE_KEYS, Kind, Lock, TreeFile, Upstream
-from repobuild.pipeline.basing import open_base
+from repobuild.formats.protocol import Format, PackageFile, Read, Statement
+from repobuild.model import LOCK_NAME, PROOF_NAME, Kind, Lock, TreeFile
+from repobuild.pipeline.attesting import Subject, attest, attest_lock
+from repobuild.pipeline.making import index_files, own_roots
 from repobuild.pipeline.session import Session
 from repobuild.record import TEXT_LIMIT, parts_of, sha256_of
 from repobuild.scratch import MemoryFile
 from repobuild.targets import parse_target
 
-_UNDESCRIBED = "base {}: not proven here, for this machine does not know what is installed there"
 _HEAD_LIMIT = 96 << 20
 """Bytes of a package in which its description has to end."""
-_ROOTS = Upstream(name="repository", module="", mirrors=(), suite="./")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Subject:
-    """What is checked, with all that a proof looks at."""
-
-    kind: str
-    lock: Lock
-    lock_sha256: str
-    read: Read
-    """Reads index files and keys."""
-    holding: Holding
-    marker: str = ""
-    files: int = 0
-    size: int = 0
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def form(self) -> Format:
-        return FORMATS[parse_target(self.lock.target).family]
 
 
 def check(session: Session, path: Path, key: Path | None = None) -> Receipt:
@@ -81,7 +44,7 @@ def check(session: Session, path: Path, key: Path | None = None) -> Receipt:
         chosen = _lock_of(text)
         if text is None or chosen is None:
             return _without_lock(hashed.marker, hashed.files, hashed.size, hashed.problems)
-        subject = _Subject(
+        subject = Subject(
             kind="repository",
             lock=chosen,
             lock_sha256=sha256_of(text),
@@ -112,7 +75,7 @@ def check_bundle(session: Session, path: Path, key: Path | None = None) -> Recei
         return _of_part(contents)
     *files, marker = contents.files
     text = texts.get(LOCK_NAME, b"")
-    subject = _Subject(
+    subject = Subject(
         kind="bundle",
         lock=lock.read(text, "the bundle's lock"),
         lock_sha256=sha256_of(text),
@@ -154,18 +117,7 @@ def check_lock(session: Session, path: Path) -> Receipt:
     if text is None:
         raise UsageError(f"no such lock: {path}")
     chosen = lock.read(text, str(path))
-    packages = [each.package for each in chosen.choices]
-    target = parse_target(chosen.target)
-    extras = {kind: said.encode() for kind, said in chosen.extras if kind != PACKAGE_KEYS}
-    facts = RepositoryFacts(name=chosen.name, target=target, time=chosen.time, extras=extras)
-    made = FORMATS[target.family].metadata(packages, facts, None, _Stored(session))
-    files = {each.path: each.content or b"" for each in made}
-    holding = Holding(
-        files={each.filename: (each.size, each.sha256) for each in packages}, statements={}, unreadable={}
-    )
-    return _receipt(
-        session, _Subject(kind="lock", lock=chosen, lock_sha256=sha256_of(text), read=files.get, holding=holding), None
-    )
+    return attest_lock(session, chosen, sha256_of(text), index_files(chosen, None, _Stored(session)))
 
 
 class _Stored:
@@ -183,62 +135,37 @@ class _Stored:
         return self._session.store.path(sha256)
 
 
-def _receipt(session: Session, subject: _Subject, key: Path | None) -> Receipt:
-    """Compare metadata, prove the wants, and say all of it."""
-    problems = list(subject.problems)
-    signed = _signed(subject, key) if subject.kind != "lock" else Signed("")
-    problems += signed.problems
-    proofs: list[Proof] = []
-    packages = 0
+def _receipt(session: Session, subject: Subject, key: Path | None) -> Receipt:
+    """Prove a repository, and compare that with the receipt inside."""
+    found = attest(session, subject, _signed(subject, key))
+    problems = (*found.problems, *_compare_receipts(subject, found))
+    return replace(found, problems=in_order(problems))
+
+
+def _compare_receipts(subject: Subject, found: Receipt) -> Iterator[Problem]:
+    """Say where the receipt that travels in a repository is not what was found.
+
+    Where wants do not install, that is said already.
+    """
+    text = subject.read(PROOF_NAME)
+    if text is None:
+        if subject.lock.carries_proof:
+            yield Problem(Fault.MISSING, PROOF_NAME)
+        return
     try:
-        offer = subject.form.read_offer(subject.read, parse_target(subject.lock.target))
-    except RefusedError as error:
-        problems.append(Problem(Fault.INDEX, "the indexes", error.message))
-    else:
-        packages = len(offer.packages)
-        problems += compare(subject.form, offer, subject.holding)
-        proofs += _proofs(session, subject, offer)
-    problems += [problem for proof in proofs for problem in proof.problems]
-    return Receipt(
-        kind=subject.kind,
-        name=subject.lock.name,
-        target=subject.lock.target,
-        version=subject.lock.version,
-        time=subject.lock.time,
-        lock=subject.lock_sha256,
-        marker=subject.marker,
-        files=subject.files,
-        size=subject.size,
-        packages=packages,
-        signer=signed.signer,
-        proofs=tuple(proofs),
-        missing=tuple(each.want for each in subject.lock.missing),
-        problems=in_order(problems),
-    )
+        stated = Receipt.from_bytes(text, PROOF_NAME)
+    except HostileInputError as error:
+        yield Problem(Fault.RECEIPT, PROOF_NAME, error.message)
+        return
+    if stated.lock != found.lock:
+        yield Problem(Fault.RECEIPT, PROOF_NAME, "it is of another lock")
+    elif found.proofs and not any(proof.problems for proof in found.proofs):
+        differing = stated.unlike(found.of_lock())
+        if differing:
+            yield Problem(Fault.RECEIPT, PROOF_NAME, f"it differs from what was found in {', '.join(differing)}")
 
 
-def _proofs(session: Session, subject: _Subject, offer: Offer) -> Iterator[Proof]:
-    """Prove the wants from each base of the lock."""
-    form, target = subject.form, parse_target(subject.lock.target)
-    gone = absent(offer, subject.holding)
-    for pin in subject.lock.bases or (BasePin(EMPTY_NAME, "", is_resolved=True),):
-        base = open_base(session, target.family, pin) if pin.sha256 else None
-        if pin.sha256 and base is None:
-            yield Proof(base=pin.name, wants=(), sets=0, notes=(_UNDESCRIBED.format(pin.name),))
-            continue
-        demand = demand_of(form, subject.lock)
-        demand = demand if base is None else replace(demand, base=())
-        try:
-            with open_offer(form, offer, target, demand, base) as universe:
-                if gone:
-                    universe.exclude(gone)
-                yield prove(universe, demand, pin.name)
-        except RepobuildError as error:
-            problem = Problem(Fault.INDEX, "the indexes", error.message)
-            yield Proof(base=pin.name, wants=(), sets=0, problems=(problem,))
-
-
-def _signed(subject: _Subject, key: Path | None) -> Signed:
+def _signed(subject: Subject, key: Path | None) -> Signed:
     if key is not None:
         with Folder.open(key.absolute().parent) as folder:
             content = folder.read(key.name, TEXT_LIMIT)
@@ -248,7 +175,7 @@ def _signed(subject: _Subject, key: Path | None) -> Signed:
     else:
         names = (f"{subject.lock.name}.gpg", f"{subject.lock.name}.asc")
         keys = [(name, content) for name in names if (content := subject.read(name)) is not None]
-    return check_signatures(subject.form.root_files(_ROOTS), subject.read, keys)
+    return check_signatures(own_roots(subject.form), subject.read, keys)
 
 
 def _without_lock(marker: str, files: int, size: int, problems: tuple[Problem, ...]) -> Receipt:

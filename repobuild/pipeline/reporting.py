@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from repobuild import __version__, lock, report
+from repobuild import __version__, report
+from repobuild.check import Receipt
 from repobuild.costs import Amount, Costs
-from repobuild.errors import DiskError, RepobuildError
+from repobuild.formats.protocol import Objects
 from repobuild.formats.values import Detail, PackageUrl
 from repobuild.graph import wants_of
 from repobuild.model import Choice, Lock, RootPin
 from repobuild.pipeline.opening import Opened, details_of, graph_of
 from repobuild.pipeline.session import Session
 from repobuild.pipeline.telling import costs_in
-from repobuild.publish import Repository
 from repobuild.record import sha256_of
-
-PAGE_ENDING = "-report.html"
-"""Of the page's name beside a repository, after the repository's."""
 
 
 def report_page(
@@ -33,22 +31,21 @@ def report_page(
     Raises:
         UsageError: when what packages say stands in files that are not here.
     """
-    return report.page(_spec(session, opened, proof, modules or {}))
+    return report.page(replace(_spec(opened, details_of(session, opened), modules or {}), proof=proof))
 
 
-def write_page(session: Session, repository: Repository, chosen: Lock) -> None:
-    """Write the page of what was just published beside its repository, without a proof.
+def index_page(made: tuple[Lock, bytes], receipt: Receipt, files: Sequence[str], objects: Objects) -> str:
+    """Return the page that a repository shows to browsers: the report, with links to all that is there.
 
-    A check reads every byte, which a run that has just written them all is not to wait for. What cannot be told of a
-    lock is no failure; a disk that fails is one.
+    Args:
+        made: the lock and its text.
+        receipt: of the proof made before it is published.
+        files: paths in the repository beside packages and assets.
+        objects: where the packages lie.
     """
-    opened = Opened(chosen, lock.write(chosen), repository.path, repository.path)
-    try:
-        repository.write_beside({f"{chosen.name}{PAGE_ENDING}": report_page(session, opened).encode()})
-    except DiskError:
-        raise
-    except RepobuildError as error:
-        session.progress.note(f"{chosen.target}: no report was written: {error.message}")
+    opened = Opened(*made, Path())
+    spec = _spec(opened, opened.details(objects), {})
+    return report.page(replace(spec, proof=_summary(receipt), files=tuple(files)))
 
 
 def prove(session: Session, opened: Opened) -> report.ProofSummary:
@@ -57,14 +54,14 @@ def prove(session: Session, opened: Opened) -> report.ProofSummary:
     Raises:
         RefusedError, UsageError: as the check does.
     """
-    from repobuild.pipeline.proving import check, check_bundle, check_lock  # noqa: PLC0415 -- syncs need no proof
+    from repobuild.pipeline.proving import check, check_bundle, check_lock  # noqa: PLC0415 -- syncs need none of it
 
     if opened.path.is_dir():
-        receipt = check(session, opened.path)
-    elif opened.is_bundle:
-        receipt = check_bundle(session, opened.path)
-    else:
-        receipt = check_lock(session, opened.path)
+        return _summary(check(session, opened.path))
+    return _summary((check_bundle if opened.is_bundle else check_lock)(session, opened.path))
+
+
+def _summary(receipt: Receipt) -> report.ProofSummary:
     return report.ProofSummary(
         files=receipt.files,
         packages=receipt.packages,
@@ -89,14 +86,11 @@ def report_sbom(session: Session, opened: Opened) -> str:
     def purl_of(item: report.Item) -> PackageUrl:
         return opened.form.package_url(packages[item.filename], opened.target)
 
-    return report.sbom(_spec(session, opened, None, {}), purl_of, __version__)
+    return report.sbom(_spec(opened, details_of(session, opened), {}), purl_of, __version__)
 
 
-def _spec(
-    session: Session, opened: Opened, proof: report.ProofSummary | None, modules: Mapping[str, str]
-) -> report.ReportSpec:
+def _spec(opened: Opened, details: Sequence[Detail], modules: Mapping[str, str]) -> report.ReportSpec:
     chosen = opened.lock
-    details = details_of(session, opened)
     costs = costs_in(opened, graph_of(details))
     known = {pin.name: pin.module or modules.get(pin.name) or pin.name for pin in chosen.upstreams}
     wants = wants_of(chosen, opened.form.want_for)
@@ -124,7 +118,6 @@ def _spec(
         foreign=chosen.foreign,
         sets=len(chosen.sets),
         advisories=tuple((each.id, f"{each.severity} {each.kind}".strip(), each.title) for each in advisories),
-        proof=proof,
     )
 
 

@@ -81,6 +81,7 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         foreign=foreign.pairs,
         bases=bases,
         taken=tuple((want, package.filename) for want, package in resolution.taken),
+        carries_proof=True,
     )
     return made, loaded, (*foreign.notes, *resolution.notes)
 

@@ -8,7 +8,6 @@ from repobuild.errors import UsageError
 from repobuild.model import Lock
 from repobuild.pipeline.locking import write_lock
 from repobuild.pipeline.making import beside, make_tree, published_key
-from repobuild.pipeline.reporting import write_page
 from repobuild.pipeline.session import Session
 
 
@@ -23,6 +22,7 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
 
     Raises:
         UsageError: when there is no generation before this one, or it was signed with a key that is not here.
+        ProofError: when it would not install.
     """
     repository = session.repository(target, name)
     current = repository.current()
@@ -43,7 +43,6 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
     tree = make_tree(session, chosen, text, repository, previous.path)
     repository.publish(tree, previous, beside={}, now=session.settings.now, progress=session.progress)
     repository.write_beside(beside(session, chosen, published_key(repository, name)))
-    write_page(session, repository, chosen)
     if path is not None:
         write_lock(path, text)
     return chosen

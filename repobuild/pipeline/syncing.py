@@ -207,15 +207,12 @@ def _shared_out(whole: Sequence[_Prepared], arrivals: Mapping[str, Arrival], sec
 
 
 def _publish(session: Session, prepared: _Prepared) -> Outcome:
-    """Verify what a target needs, make its tree and publish it."""
+    """Verify what a target needs, make its tree, prove that it installs, and publish it."""
     settings, repository, locked = session.settings, prepared.repository, prepared.locked
     _prove_packages(session, prepared.job, locked.lock)
-    write_lock(prepared.path, locked.text)  # not before: a lock of what is refused would have to be moved by hand
     tree = make_tree(session, locked.lock, locked.text, repository, session.store.path)
+    write_lock(prepared.path, locked.text)  # not before: a lock of what is refused would have to be moved by hand
     repository.publish(tree, session.store, beside=prepared.beside, now=settings.now, progress=session.progress)
-    from repobuild.pipeline.reporting import write_page  # noqa: PLC0415 -- of use only where something is published
-
-    write_page(session, repository, locked.lock)
     came = prepared.arrivals.values()
     return Outcome(
         target=prepared.target,

@@ -125,5 +125,5 @@ def published(repository: Repository) -> Lock | None:
 def _objects(chosen: Lock | None) -> set[str]:
     if chosen is None:
         return set()
-    bases = {each.sha256 for each in chosen.bases if each.sha256}
+    bases = {each.sha256 for each in chosen.bases if each.sha256 and not each.text}
     return bases | {each.package.sha256 for each in chosen.choices} | {each.sha256 for each in chosen.assets}

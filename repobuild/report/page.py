@@ -1,5 +1,7 @@
 """The report as one HTML file that asks for nothing else. The same values give the same bytes.
 
+It stands alone, to be mailed, or lies in a repository as its index; then what it names are links to the files there.
+
 Whatever comes from upstream is escaped; style and script are the ones whose digests the page's own policy names, so
 that nothing which slipped through would run. Without script all of it is there but the search.
 """
@@ -8,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from repobuild.markup import html_text as _text
 from repobuild.report.style import HUES, SCRIPT, STYLE
@@ -39,6 +42,7 @@ def page(spec: ReportSpec) -> str:
         ("sizes", "Sizes", list(_map(cells))),
         ("wants", "Wants", list(_wants(spec))),
         ("packages", "Packages", list(_packages(spec))),
+        ("files", "Other files", list(_files(spec))),
         ("upstreams", "Upstreams", list(_upstreams(spec))),
         ("notes", "Notes", list(_notes(spec))),
         ("licences", "Licences", list(_licences(spec))),
@@ -86,9 +90,14 @@ def _proof(spec: ReportSpec) -> Iterator[str]:
         yield "</ul>"
     else:
         yield '<p class="good"><strong>Every check holds.</strong></p>'
-    signed = f"signed by <code>{_text(proof.signer)}</code>" if proof.signer else "not signed"
-    hashed = f"{proof.files} files hashed, {signed}, " if proof.files else ""
-    yield f"<p>{hashed}{proof.packages} packages compared with what clients read.</p>"
+    if proof.files:
+        signed = f"signed by <code>{_text(proof.signer)}</code>" if proof.signer else "not signed"
+        yield f"<p>{proof.files} files hashed, {signed}, {proof.packages} packages compared with what clients read.</p>"
+    else:
+        yield (
+            f"<p>From its own indexes, which list {proof.packages} packages as the lock pins them."
+            " <code>repobuild check</code> proves it again, and every byte besides.</p>"
+        )
     for each in proof.bases:
         relies = f", relying on {each.relies} packages of it" if each.relies else ""
         yield (
@@ -206,10 +215,24 @@ def _package(spec: ReportSpec, number: int) -> str:
     summary = f"<small>{_text(each.summary[:_MAX_SUMMARY])}</small>" if each.summary else ""
     why = each.want or each.why
     licence = f"<td>{_text(each.licence)}</td>" if spec.has_licences else ""
+    name = _name(spec, each.name, each.filename)
     return (
-        f'<tr><th scope="row">{_text(each.name)}{summary}</th><td>{_text(each.version)}</td><td>{_text(each.arch)}</td>'
+        f'<tr><th scope="row">{name}{summary}</th><td>{_text(each.version)}</td><td>{_text(each.arch)}</td>'
         f'<td class="n">{_size(each.size)}</td><td>{_text(each.upstream)}</td><td>{_text(why)}</td>{licence}</tr>'
     )
+
+
+def _files(spec: ReportSpec) -> Iterator[str]:
+    if not spec.files:
+        return
+    yield "<ul>"
+    yield from (f"<li>{_name(spec, path, path)}</li>" for path in (*(each[0] for each in spec.assets), *spec.files))
+    yield "</ul>"
+
+
+def _name(spec: ReportSpec, name: str, path: str) -> str:
+    """Return a name, leading to a file where the page lies beside it; `./` keeps a path from being taken for a URL."""
+    return f'<a href="{_text(quote(f"./{path}"))}">{_text(name)}</a>' if spec.files else _text(name)
 
 
 def _upstreams(spec: ReportSpec) -> Iterator[str]:

@@ -71,6 +71,7 @@ class ProofSummary:
     """The receipt of a check."""
 
     files: int
+    """That were hashed; 0 where only what is to be published was looked at."""
     packages: int
     signer: str
     bases: tuple[Proven, ...]
@@ -106,6 +107,8 @@ class ReportSpec:
     advisories: tuple[tuple[str, str, str], ...] = ()
     """Id, kind with severity, title."""
     proof: ProofSummary | None = None
+    files: tuple[str, ...] = ()
+    """Paths beside packages and assets, where the page is the index of a repository; none where it stands alone."""
 
     @property
     def has_licences(self) -> bool:

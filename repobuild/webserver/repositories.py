@@ -84,6 +84,7 @@ def location(match: str, home: str, *more: str, is_listed: bool = True) -> Itera
     yield f"location {match} {{"
     yield f"    root {home};"
     yield from indented(more)
+    yield "    index index.html;"
     if is_listed:
         yield "    autoindex on;"
         yield "    autoindex_exact_size off;"

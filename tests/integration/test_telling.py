@@ -1,6 +1,8 @@
 """why, diff, costs and report on a repository, as a user runs them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,16 +89,53 @@ def test_costs_are_shown_for_each_want(site: Site) -> None:
     assert [(each["want"], each["alone"]["packages"]) for each in document["wants"]] == [("app", 2), ("tool", 1)]
 
 
-def test_a_sync_writes_a_page_beside_the_repository_and_report_one_with_the_proof(site: Site, tmp_path: Path) -> None:
-    beside = site.repository.parent / "pigsty-report.html"
+def test_a_sync_publishes_a_page_with_the_proof_and_report_one_to_be_mailed(site: Site, tmp_path: Path) -> None:
+    index = site.repository / "index.html"
 
     result = site.run("report", "d12.x86_64", "-o", str(tmp_path / "report.html"))
 
     assert result.returncode == 0, result.stderr
-    page = (tmp_path / "report.html").read_text()
-    assert "Every check holds" in page
-    assert "without a proof" in beside.read_text()
-    assert '<th scope="row">tool' in page
+    for page in (index.read_text(), (tmp_path / "report.html").read_text()):
+        assert "Every check holds" in page
+        assert "From base empty: 2 wants install alone" in page
+    assert '<th scope="row">tool' in (tmp_path / "report.html").read_text()
+    assert '<th scope="row"><a href="./tool_1.0_all.deb">tool</a>' in index.read_text()
+    assert not list(site.repository.parent.glob("*-report.html"))
+
+
+def test_what_a_lock_lacks_is_named_before_anything_is_published(site: Site) -> None:
+    before = (site.repository / "repo_complete").read_bytes()
+    path = next(site.manifest.parent.glob("*.lock"))
+    document = json.loads(path.read_text())
+    document["packages"] = [each for each in document["packages"] if each["name"] != "lib"]
+    document["time"] += 1
+    path.write_text(json.dumps(document))
+    text = path.read_text()
+
+    result = site.run("sync", "d12.x86_64")
+
+    assert result.returncode == 6
+    assert "nothing is published, for the proof fails: cannot be installed: app (" in result.stderr
+    assert "app 1.0 depends on lib (>= 1.0), which is not there" in result.stderr
+    assert (site.repository / "repo_complete").read_bytes() == before
+    assert path.read_text() == text
+    assert site.run("check", str(site.repository)).returncode == 0
+
+
+def test_nothing_is_proven_anew_where_nothing_changed(site: Site) -> None:
+    """The solver and the report are not even loaded."""
+    code = (
+        "import sys; from repobuild.cli.main import run; code = run(sys.argv[1:]); "
+        "print(code, sorted(each for each in sys.modules if each in {'solv', 'repobuild.report', 'repobuild.check'}))"
+    )
+
+    _, _, _, *words = site.command("sync", "d12.x86_64")
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], env=dict(site.environment), capture_output=True, text=True, check=False
+    )
+
+    assert result.stdout.splitlines()[-1] == "0 []", result.stderr
 
 
 def test_an_sbom_is_written_and_is_the_same_each_time(site: Site, tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from repobuild import lock
-from repobuild.bases import EMPTY, Base, BasePin, Bases, InstalledPackage, parse_packages
+from repobuild.bases import EMPTY, TEXTS_LIMIT, Base, BasePin, Bases, InstalledPackage, parse_packages
 from repobuild.cli.main import root
 from repobuild.errors import HostileInputError, ManifestError
 from repobuild.formats import FORMATS
+from repobuild.formats.protocol import IndexFile, Loaded, Root, Variant
 from repobuild.manifest import load
-from repobuild.model import Lock, Options, Target
+from repobuild.model import Lock, Options, Target, Upstream
+from repobuild.record import sha256_of
 from repobuild.targets import parse_target
 
 D12 = parse_target("d12.x86_64")
@@ -53,7 +56,7 @@ def test_a_package_says_only_what_its_family_knows(family: str, target: Target) 
 
 def test_what_a_package_says_stands_in_its_entry_and_cannot_leave_it() -> None:
     says = (
-        ("Provides", "libssl.so.3()(64bit)"), ("Requires", "openssl-libs(x86-64) >= 1:3.0.1-5.el9"), ("Requires", "(a if b)"),
+        ("Provides", "libssl.so.3()(64bit)"), ("Requires", "openssl-libs(x86-64) >= 1:3.0.1-5.el9"), ("Requires", "(a if b)"), ("Requires", "/etc/<&>"),
         ("Requires", "rpmlib(FileDigests) <= 4.6.0-1"), ("Conflicts", '"/><x>'), ("File", "/etc/<&>"),
     )  # fmt: skip
     text = (
@@ -116,6 +119,122 @@ def test_a_lock_keeps_its_bases_and_one_without_says_nothing_of_them() -> None:
 
     assert lock.read(lock.write(chosen), "x") == chosen
     assert b'"bases": [\n ["empty", "", true],\n ["d12.0", "' in lock.write(chosen)
+
+
+TEXT = "Package: bash\nVersion: 5.2\nArchitecture: amd64\n\n"
+
+
+def described(text: str = TEXT) -> Lock:
+    pin = BasePin("old", sha256_of(TEXT.encode()), is_resolved=True, text=text)
+    return Lock(
+        target="d12.x86_64", time=1, manifest="0" * 64, name="pigsty", version="v1", endpoint="http://x", upstreams=(),
+        choices=(), missing=(), sets=(), options=Options(weak_dependencies=False),
+        bases=(pin, replace(pin, name="same")),
+    )  # fmt: skip
+
+
+def test_a_lock_says_what_is_installed_on_its_bases_each_text_once() -> None:
+    written = lock.write(described())
+
+    assert lock.read(written, "x") == described()
+    assert written.count(b"Package: bash") == 1
+    assert b"base_texts" not in lock.write(described(""))
+    assert lock.read(lock.write(described("")), "x") == described("")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"bash", b"dash"),
+        (b'"base_texts": {\n "', b'"base_texts": {\n "%s": "",\n "' % (b"a" * 64)),
+        (b"Package: bash", b"Package: " + b"b" * TEXTS_LIMIT),
+        (json.dumps(TEXT).encode(), b"1"),
+        (json.dumps(TEXT).encode(), b'"\\ud800"'),
+    ],
+)
+def test_a_description_that_is_of_no_base_or_not_what_was_pinned_is_refused(change: tuple[bytes, bytes]) -> None:
+    text = lock.write(described())
+    assert change[0] in text
+
+    with pytest.raises(HostileInputError, match="malformed lock"):
+        lock.read(text.replace(*change), "x")
+
+
+DEBIAN = """Package: bash
+Version: 5.2
+Architecture: amd64
+Multi-Arch: foreign
+Maintainer: Somebody
+Depends: base-files (>= 2.1.12),
+ debianutils (>= 5.6-0.1)
+Recommends: bash-completion
+Provides: sh (= 5.2)
+Breaks: bash-builtins
+Description: a shell
+Homepage: http://example.org/
+Filename: pool/b/bash.deb
+Size: 5
+SHA256: %s
+
+""" % ("a" * 64)
+
+
+def upstream(path: Path, text: str, kind: str) -> Loaded:
+    path.write_text(text)
+    variant = Variant(path="", compression="", size=len(text), digest="")
+    index = IndexFile(variants=(variant,), size=len(text), sha256=sha256_of(text.encode()), kind=kind)
+    root = Root(origin="", suite="", date=0, valid_until=None, aliases=(), pin=500, indexes=(index,))
+    return Loaded(Upstream(name="u", module="", mirrors=()), root, (path,))
+
+
+def test_of_a_debian_package_what_a_solver_reads_is_kept(tmp_path: Path) -> None:
+    packages = (*OLD.packages, InstalledPackage("local", "1.0", "all"))
+
+    text = FORMATS["deb"].base_text(packages, [upstream(tmp_path / "Packages", DEBIAN, "packages")], D12)
+
+    assert text.decode() == (
+        "Package: bash\nVersion: 5.2\nArchitecture: amd64\nMulti-Arch: foreign\nProvides: sh (= 5.2)\n"
+        "Depends: base-files (>= 2.1.12), debianutils (>= 5.6-0.1)\nBreaks: bash-builtins\n\n"
+        "Package: local\nVersion: 1.0\nArchitecture: all\n\n"
+    )
+
+
+def entry(name: str, inner: str) -> str:
+    return (
+        f'<package type="rpm">\n  <name>{name}</name>\n  <arch>x86_64</arch>\n  <version epoch="0" ver="1" rel="1"/>\n'
+        f'<checksum type="sha256" pkgid="YES">{"a" * 64}</checksum><description>long</description>'
+        f"<format><rpm:license>MIT</rpm:license>{inner}</format></package>\n"
+    )
+
+
+RPM = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<metadata xmlns="http://linux.duke.edu/metadata/common" packages="2">\n'
+    + entry(
+        "lib",
+        '<rpm:provides><rpm:entry name="lib.so.1()(64bit)"/><rpm:entry name="rich(x)"/><rpm:entry name="unasked"/>'
+        '<rpm:entry name="installonlypkg(vm)"/></rpm:provides><rpm:requires><rpm:entry name="/bin/sh" pre="1"/>'
+        '</rpm:requires><rpm:suggests><rpm:entry name="other"/></rpm:suggests><file>/usr/bin/asked</file>'
+        '<file>/usr/bin/not</file><file type="dir">/etc/lib.d</file>',
+    )
+    + entry(
+        "app",
+        '<rpm:requires><rpm:entry name="lib.so.1()(64bit)"/><rpm:entry name="/usr/bin/asked"/>'
+        '<rpm:entry name="(rich(x) or /etc/lib.d)"/></rpm:requires>',
+    )
+    + "</metadata>\n"
+)
+
+
+def test_of_an_rpm_what_somebody_asks_for_is_kept(tmp_path: Path) -> None:
+    packages = [InstalledPackage("lib", "1-1", "x86_64")]
+    target = parse_target("el9.x86_64")
+
+    text = FORMATS["rpm"].base_text(packages, [upstream(tmp_path / "primary.xml", RPM, "primary")], target).decode()
+
+    for kept in ("lib.so.1()(64bit)", "rich(x)", "installonlypkg(vm)", "/bin/sh", "/usr/bin/asked", "/etc/lib.d"):
+        assert kept in text
+    for left in ("unasked", "/usr/bin/not", "suggests", "description", "license", "checksum", "app"):
+        assert left not in text
 
 
 @pytest.mark.parametrize(

@@ -5,104 +5,20 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pysequoia
 import pytest
-import rpms
-from simulator import deb_of, stanzas
+from worlds import World, debs, stub_rpms
 
-from repobuild import lock, pipeline
+from repobuild import pipeline
 from repobuild.check import Fault, Receipt
 from repobuild.errors import ProofError, RefusedError, UsageError
 from repobuild.formats import FORMATS
-from repobuild.model import Choice, Lock, Missing, Options, Package, RootPin, Verify
-from repobuild.pipeline import Session, Settings
-from repobuild.pipeline.making import make_tree
-from repobuild.publish import Repository
+from repobuild.model import Missing
 from repobuild.signing import SigningKey
-from repobuild.targets import parse_target
-
-NOW = 1_700_000_000
-DEBS = """
-base-files 12  Essential: yes
-apt 2.6
-libpq5 17.0
-psycopg 3.1  Depends: libpq5 (>= 10)
-patroni 4.0  Depends: psycopg, libc6 | apt
-nginx 1.22
-"""
-RPMS: Sequence[tuple[str, dict[str, Any]]] = (
-    ("libpq", {"provides": ["libpq.so.5"], "files": ["/usr/bin/pg_config"]}),
-    ("psycopg", {"requires": ["libpq.so.5", "/usr/bin/pg_config"]}),
-    ("patroni", {"requires": ["psycopg"]}),
-    ("nginx", {}),
-)
-
-
-class World:
-    """A published repository of stub packages, its session and its lock."""
-
-    def __init__(self, root: Path, target: str, key: SigningKey | None = None) -> None:
-        self.root = root
-        self.target = parse_target(target)
-        settings = Settings(home=root / "www", store=root / "store", state=root / "state", host=self.target, now=NOW)
-        self.session = Session(replace(settings, key=key))
-        self.path = root / "www/pigsty"
-
-    def put(self, data: bytes) -> Package:
-        sha256 = self.session.store.put(data)
-        form = FORMATS[self.target.family]
-        return form.read_package(self.session.store.path(sha256), upstream="test", url_path="x")
-
-    def publish(self, packages: Sequence[Package], wants: Sequence[str], **changes: Any) -> Lock:
-        essential = {"base-files": "base", "apt": "base"}
-        why = {package: "want" if package.name in wants else "needed" for package in packages}
-        chosen = Lock(
-            target=self.target.name,
-            time=NOW,
-            manifest="0" * 64,
-            name="pigsty",
-            version="v1",
-            endpoint="http://10.10.10.10",
-            upstreams=(RootPin(name="test", path="./", sha256="", date=0, signer="", verify=Verify.NONE),),
-            choices=tuple(Choice(each, essential.get(each.name, why[each])) for each in packages),
-            missing=(),
-            sets=(tuple(wants),),
-            options=Options(weak_dependencies=False),
-        )
-        chosen = replace(chosen, **changes)
-        text = lock.write(chosen)
-        repository = Repository(self.session.settings.home, ("pigsty",))
-        tree = make_tree(self.session, chosen, text, repository, self.session.store.path)
-        repository.publish(tree, self.session.store, beside={}, now=NOW, progress=self.session.progress)
-        return chosen
-
-    def check(self, key: Path | None = None) -> Receipt:
-        return pipeline.check(self.session, self.path, key)
-
-    def replace_file(self, name: str, data: bytes) -> None:
-        """Change a file and let marker and records say that it has to be so, as who forges a repository would."""
-        (self.path / name).unlink(missing_ok=True)
-        (self.path / name).write_bytes(data)
-        shutil.rmtree(self.path / ".repobuild", ignore_errors=True)
-        names = [path for path in self.path.rglob("*") if path.is_file() and path.name != "repo_complete"]
-        lines = {str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
-        ordered = sorted(lines, key=str.encode)
-        (self.path / "repo_complete").unlink()
-        (self.path / "repo_complete").write_text("".join(f"{lines[name]}  {name}\n" for name in ordered))
-
-
-def debs(world: World, universe: str = DEBS) -> list[Package]:
-    return [world.put(deb_of(stanza)) for stanza in stanzas(universe)]
-
-
-def stub_rpms(world: World, skip: str = "") -> list[Package]:
-    paths = [rpms.build(world.root / "rpms", name, **options) for name, options in RPMS if name != skip]
-    return [world.put(path.read_bytes()) for path in paths]
 
 
 @pytest.fixture
@@ -184,7 +100,7 @@ def test_a_removed_dependency_is_named_with_who_needs_it_and_which_want_fails(wo
 
 def test_a_repository_that_was_made_without_a_dependency_is_complete_and_yet_does_not_install(tmp_path: Path) -> None:
     world = World(tmp_path, "el9.x86_64")
-    world.publish(stub_rpms(world, skip="libpq"), ["patroni", "nginx"])
+    world.publish_unproven(stub_rpms(world, skip="libpq"), ["patroni", "nginx"])
 
     receipt = world.check()
 
@@ -202,7 +118,7 @@ def test_essential_packages_have_to_be_there(debian: World) -> None:
 def test_wants_that_install_alone_and_not_together_are_found(tmp_path: Path) -> None:
     world = World(tmp_path, "d12.x86_64")
     universe = "base-files 12  Essential: yes\na 1  Conflicts: b\nb 1\n"
-    world.publish(debs(world, universe), ["a", "b"])
+    world.publish_unproven(debs(world, universe), ["a", "b"])
 
     [problem] = world.check().problems
 
@@ -235,7 +151,7 @@ def test_wants_of_every_kind_are_proven(tmp_path: Path) -> None:
 
 def test_a_glob_that_matches_nothing_any_more_is_a_problem(debian: World, tmp_path: Path) -> None:
     world = World(tmp_path / "other", "d12.x86_64")
-    world.publish(debs(world), ["zabbix-*"])
+    world.publish_unproven(debs(world), ["zabbix-*"])
 
     assert told(world.check()) == ["cannot be installed: zabbix-* (nothing matches)"]
 
@@ -259,7 +175,7 @@ def test_an_index_that_tells_other_dependencies_than_the_deb_is_found(debian: Wo
     world = debian
     patroni, *rest = sorted(debs(world), key=lambda each: each.name != "patroni")
     lying = replace(patroni, metadata=patroni.metadata.replace("Depends: psycopg, libc6 | apt", "Depends: psycopg"))
-    world.publish([lying, *rest], ["patroni", "nginx"])
+    world.publish_unproven([lying, *rest], ["patroni", "nginx"])
 
     [problem] = world.check().problems
     assert (problem.fault, problem.path) == (Fault.INDEX, "patroni_4.0_amd64.deb")
@@ -399,7 +315,7 @@ def test_a_bundle_is_proven_as_its_repository_is(world: World, tmp_path: Path) -
 
 def test_a_bundle_that_lacks_a_dependency_says_so(tmp_path: Path) -> None:
     world = World(tmp_path, "el9.x86_64")
-    world.publish(stub_rpms(world, skip="libpq"), ["patroni"])
+    world.publish_unproven(stub_rpms(world, skip="libpq"), ["patroni"])
     made = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
 
     assert "cannot be installed: patroni (psycopg" in told(pipeline.check_bundle(world.session, made.path))[0]

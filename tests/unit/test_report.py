@@ -3,11 +3,13 @@
 import json
 import random
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import page_browser
 import pytest
@@ -20,6 +22,7 @@ from repobuild.errors import UsageError
 from repobuild.formats.values import PackageUrl
 from repobuild.report import Item, ProofSummary, Proven, ReportSpec, Source, Wanted
 from repobuild.report.treemap import Box, squarify
+from repobuild.serve import make_server
 
 EVIL = "</td></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u202e\u0007"
 
@@ -129,6 +132,31 @@ class TestPage:
         assert policy.startswith("default-src 'none';style-src 'sha256-")
         assert "unsafe" not in policy
 
+    def test_as_an_index_it_leads_to_the_files_beside_it_and_nowhere_else(self) -> None:
+        hostile = ("javascript:alert(1)", "//evil.example/x", 'a b?c#d%41"<é>.rpm', "../up", "data:text/html,x")
+        items = tuple(item(number, filename=name) for number, name in enumerate(hostile))
+
+        tags = Reader(report.page(spec(items=items, files=("repodata/repomd.xml", "repo_complete")))).tags
+
+        links = [attributes["href"] or "" for tag, attributes in tags if tag == "a"]
+        beside = [each for each in links if not each.startswith("#")]
+        assert all(each.startswith("./") for each in beside)
+        assert [unquote(each) for each in beside] == [
+            *(f"./{name}" for name in hostile), "./tool.tgz", "./repodata/repomd.xml", "./repo_complete",
+        ]  # fmt: skip
+        assert all(re.fullmatch(r"[A-Za-z0-9./_~%-]*", each) for each in beside)
+
+    def test_where_it_stands_alone_it_leads_nowhere(self) -> None:
+        assert 'href="./' not in report.page(spec())
+
+    def test_a_proof_of_what_is_to_be_published_says_nothing_of_who_signs(self) -> None:
+        proof = ProofSummary(files=0, packages=7, signer="", bases=(), problems=())
+
+        text = report.page(spec(proof=proof))
+
+        assert "From its own indexes, which list 7 packages as the lock pins them." in text
+        assert "signed" not in text[text.index('id="proof"') : text.index('id="sizes"')]
+
     def test_hostile_text_stays_text(self) -> None:
         names = ("name", "version", "arch", "upstream", "module", "want", "why", "licence", "summary")
         hostile = spec(
@@ -162,7 +190,7 @@ class TestPage:
         assert report.page(spec(300)) == report.page(spec(300))
 
     def test_a_thousand_packages_stay_below_two_megabytes(self) -> None:
-        assert len(report.page(spec(1000)).encode()) < 2_000_000
+        assert len(report.page(spec(1000, files=("repobuild.lock",))).encode()) < 2_000_000
 
     def test_metadata_without_licences_is_said(self) -> None:
         plain = spec(items=(item(1, licence=""),))
@@ -273,13 +301,27 @@ def browser(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
         yield found
 
 
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the page as a repository's index."""
+    home = tmp_path_factory.mktemp("www")
+    (home / "pigsty").mkdir()
+    (home / "pigsty/index.html").write_text(report.page(spec(1000, files=("repodata/repomd.xml", "repo_complete"))))
+    server = make_server(home)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"{server.url}pigsty/"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Browser:
-    (tmp_path / "report.html").write_text(report.page(spec(1000)))
+def opened(browser: Browser, url: str) -> Browser:
     browser.resize(1200)
     browser.prefer("light")
     browser.call("Page.bringToFront")
-    browser.open(tmp_path / "report.html")
+    browser.open(url)
     return browser
 
 
@@ -298,8 +340,8 @@ return [worst,where]})()
 
 
 class TestInChromium:
-    def test_a_thousand_packages_open_within_a_second(self, opened: Browser, tmp_path: Path) -> None:
-        assert opened.open(tmp_path / "report.html") < 1
+    def test_a_thousand_packages_open_within_a_second(self, opened: Browser, url: str) -> None:
+        assert opened.open(url) < 1
         assert opened.evaluate("document.getElementById('list').tBodies[0].rows.length") == 1000
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -76,6 +76,34 @@ def talk(server: Server, data: bytes) -> bytes:
         return b"".join(iter(lambda: raw.recv(65536), b""))
 
 
+def test_a_folder_shows_its_page_where_it_has_one(home: Path, client: http.client.HTTPConnection) -> None:
+    (home / "pigsty/index.html").write_bytes(b"<p>page")
+
+    status, headers, body = ask(client, "/pigsty/")
+
+    assert (status, body, headers["content-type"]) == (200, b"<p>page", "text/html; charset=utf-8")
+    assert headers["cache-control"] == "public, max-age=60, must-revalidate"
+    assert ask(client, "/pigsty")[0] == 301
+    assert ask(client, "/pigsty/", "HEAD")[2] == b""
+
+
+@pytest.mark.parametrize("kind", ["folder", "link out of the home", "dangling link", "pipe"])
+def test_what_is_no_page_leaves_the_listing(home: Path, client: http.client.HTTPConnection, kind: str) -> None:
+    path = home / "pigsty/index.html"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("../../outside/secret" if kind.startswith("link") else "nowhere")
+
+    status, _, body = ask(client, "/pigsty/")
+
+    assert status == 200
+    assert b"a_1_all.deb</a>" in body
+    assert b"secret" not in body
+
+
 def test_a_file_comes_whole_with_type_length_and_lifetime(client: http.client.HTTPConnection) -> None:
     status, headers, body = ask(client, "/pigsty/a_1_all.deb")
 

@@ -38,8 +38,8 @@ class DebFormat:
     suffix = ".deb"
     capture = (
         r"dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
-        r"Essential: ${Essential}\nMulti-Arch: ${Multi-Arch}\nPre-Depends: ${Pre-Depends}\nDepends: ${Depends}\n"
-        r"Provides: ${Provides}\nConflicts: ${Conflicts}\nBreaks: ${Breaks}\nReplaces: ${Replaces}\n' > packages.txt"
+        r"Multi-Arch: ${Multi-Arch}\nPre-Depends: ${Pre-Depends}\nDepends: ${Depends}\n"
+        r"Provides: ${Provides}\nConflicts: ${Conflicts}\nBreaks: ${Breaks}\n' > packages.txt"
     )
     index_kind = "packages"
     pointers = frozenset({"Packages", "Packages.gz", "Packages.xz", "Release", "Release.gpg", "InRelease"})

@@ -6,16 +6,29 @@ from repobuild.bases import InstalledPackage
 from repobuild.errors import HostileInputError
 from repobuild.formats.deb import index, version
 from repobuild.formats.deb.control import NAME, fields
-from repobuild.formats.deb.package import without_location
 from repobuild.formats.deb.universe import Origin, Record, Universe
 from repobuild.formats.protocol import Loaded
 from repobuild.model import Target
 
-_FIELDS = ("Essential", "Multi-Arch", "Pre-Depends", "Depends", "Provides", "Conflicts", "Breaks", "Replaces")
+_KEPT = (
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",
+    "Provides",
+    "Pre-Depends",
+    "Depends",
+    "Conflicts",
+    "Breaks",
+)
+"""The fields by which what is installed has a say: its name, what it gives, what it needs and what it excludes."""
 
 
 def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
-    """Return a stanza for each package: what it said itself; else an upstream's for this version, or its name alone.
+    """Return a stanza for each package, with no more than a solver reads of what is installed.
+
+    What it says is what it said itself; else what an upstream says of this very version; of others there are name and
+    version alone.
 
     Raises:
         HostileInputError: when a package says what no package of this family can.
@@ -29,14 +42,15 @@ def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], ta
 
 def _stanza(universe: Universe, package: InstalledPackage) -> str:
     own = f"Package: {package.name}\nVersion: {package.version}\nArchitecture: {package.arch}"
-    strange = [field for field, _ in package.says if field not in _FIELDS]
+    strange = [field for field, _ in package.says if field not in _KEPT]
     if strange:
         raise HostileInputError(f"not what a deb package says of itself: {package.name}: {strange[0]}")
     if package.says:
         return "\n".join((own, *(f"{field}: {text}" for field, text in package.says)))
     for record in universe.records(package.name):
         if (record.version, record.field["architecture"]) == (package.version, package.arch):
-            return without_location(record.stanza).strip("\n")
+            said = ((name, " ".join(record.field.get(name.lower(), "").split())) for name in _KEPT)
+            return "\n".join(f"{name}: {value}" for name, value in said if value)
     return own
 
 

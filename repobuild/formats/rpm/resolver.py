@@ -18,7 +18,7 @@ from repobuild.formats.rpm.universe import is_beyond_primary
 from repobuild.formats.values import Sighting
 from repobuild.model import Choice, Options, Package, Target
 
-_INSTALL_ONLY = (
+INSTALL_ONLY = (
     "kernel",
     "kernel-PAE",
     "installonlypkg(kernel)",
@@ -200,7 +200,7 @@ class RpmUniverse:
             jobs.append(job)
         universe, pool = self._stock.universe, self._stock.universe.pool
         several = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
-        jobs += [pool.Job(several, pool.str2id(each)) for each in _INSTALL_ONLY]
+        jobs += [pool.Job(several, pool.str2id(each)) for each in INSTALL_ONLY]
         favoured = sorted(universe.with_digests(self._favoured)) if self._favoured else []
         jobs += [pool.Job(solv.Job.SOLVER_FAVOR | solv.Job.SOLVER_SOLVABLE, each) for each in favoured]
         solver = pool.Solver()
