@@ -42,6 +42,8 @@ class Base:
     """Sorted; none for `empty`, where a system's own needs are part of what is installed."""
     is_minimal: bool = False
     """Whether it is what a minimal install of the target would have, by its upstreams."""
+    release: str = ""
+    """Of a minimal install: the minor release (`9.4`), "" for that of the target."""
 
     @property
     def is_empty(self) -> bool:

@@ -195,6 +195,17 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MinorRelease:
+    """A minor release of a target's system, of which a base is a minimal install."""
+
+    release: str
+    """As its bases have it."""
+    target: Target
+    upstreams: tuple[Upstream, ...]
+    """Those that there are for each minor release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """All that one target sees of a manifest: the input of a run."""
 
@@ -220,6 +231,8 @@ class Job:
     """`v3` where clients' files are to follow Pigsty's third generation."""
     bases: Bases = Bases()  # noqa: RUF009 -- frozen
     """From what the repository has to install."""
+    minor_releases: tuple[MinorRelease, ...] = ()
+    """Those of the bases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,14 @@ def from_os_release(fields: Mapping[str, str], machine: str) -> Target | None:
     return _target(release, arch)
 
 
+def minor_of(target: Target, release: str) -> Target | None:
+    """Return the target of a minor release of a target's system; None where it is none of that."""
+    major, _, minor = release.partition(".")
+    if not minor.isdigit() or major != str(target.major) or _BY_CODENAME[target.codename].line != "el":
+        return None
+    return _target(_BY_CODENAME[target.codename], target.arch, str(int(minor)))
+
+
 def family(target: Target) -> Family:
     """Return what is known of the target's family."""
     return FAMILIES[target.family]

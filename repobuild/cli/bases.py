@@ -48,7 +48,8 @@ def base_show(run: Run, targets: Sequence[str]) -> None:
     for target, bases in shown.items():
         for each in bases.to_prove:
             count = "nothing is installed" if each.is_empty else f"{len(each.packages)} packages"
-            count = "a minimal install, by the upstreams" if each.is_minimal else count
+            minimal = f"a minimal install{f' of {each.release}' if each.release else ''}, by the upstreams"
+            count = minimal if each.is_minimal else count
             out(f"{target}: {each.name}: {count}{', subtracted' if each.name == bases.subtracted else ''}")
 
 

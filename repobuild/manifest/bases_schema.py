@@ -15,8 +15,9 @@ from repobuild.targets import DEFAULT_SELECTOR, is_selector
 
 KEYS = ("bases", "subtract")
 """Keys of the document that this module reads."""
-_BASE_KEYS = ("name", "packages", "minimal")
+_BASE_KEYS = ("name", "packages", "minimal", "release")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_RELEASE = re.compile(r"[1-9][0-9]?\.(?:0|[1-9][0-9]?)")
 _EXPECTED = "empty, or a mapping with the name of a base and its packages, or `minimal: true`"
 _MAX_BASES = 16
 _SHOWN = 3
@@ -81,12 +82,15 @@ def _base(item: Place, folder: Path) -> Base | None:
     fields.require("name", *([] if is_minimal else ["packages"]))
     name = fields.matching("name", _NAME, "a name of letters, digits and ._+-")
     file = fields.text("packages", "the path of a package list")
+    release = fields.matching("release", _RELEASE, "a minor release, such as 9.4") or ""
     if name is not None and name == EMPTY_NAME:
         item.wrong("another name: `empty` is the base without packages", name)
     elif is_minimal and file is not None:
         item.wrong("either packages or `minimal: true`", "both")
+    elif release and not is_minimal:
+        item.wrong("`minimal: true` with a release", "packages")
     elif name is not None and is_minimal:
-        return Base(name=name, is_minimal=True)
+        return Base(name=name, is_minimal=True, release=release)
     elif name is not None and file is not None:
         return _captured(item, fields, name, folder / file)
     return None

@@ -29,9 +29,9 @@ from repobuild.manifest.generation import Generation
 from repobuild.manifest.locations import variables
 from repobuild.manifest.reading import did_you_mean
 from repobuild.manifest.slips import slips_of
-from repobuild.model import HostMirror, Job, Options, Target, Upstream, UrlPackage, Verify
+from repobuild.model import HostMirror, Job, MinorRelease, Options, Target, Upstream, UrlPackage, Verify
 from repobuild.portal import Portal
-from repobuild.targets import ALL_TARGETS, family
+from repobuild.targets import ALL_TARGETS, family, minor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +152,7 @@ class Manifest:
         installs = () if only_repo_packages else self._installed(target)
         problems += [problem for each in (wants, *installs) for problem in each.problems]
         packages = self._url_packages(target, route.region, allow_unverified, problems)
+        minor_releases = self._minor_releases(target, route, allow_unverified, problems)
         if problems:
             raise ManifestError(list(dict.fromkeys(problems)), _accepting(keyless))
         expected: dict[str, str] = {}
@@ -173,6 +174,7 @@ class Manifest:
             expected=tuple(sorted(expected.items())),
             generation=self.client_generation,
             bases=self.bases_of(target),
+            minor_releases=minor_releases,
             name=self.name,
             version=self.version,
             endpoint=self.endpoint,
@@ -185,6 +187,27 @@ class Manifest:
     def bases_of(self, target: Target) -> Bases:
         """Return the bases from which a target's repository has to install."""
         return bases_schema.bases_of(self.bases, self.subtracted, target)
+
+    def _minor_releases(
+        self, target: Target, route: Route, allow_unverified: frozenset[str], problems: list[str]
+    ) -> tuple[MinorRelease, ...]:
+        """Return the minor releases of which bases are minimal installs, with the upstreams that there are for each."""
+        found = []
+        for release in dict.fromkeys(base.release for base in self.bases_of(target).all if base.release):
+            minor = minor_of(target, release)
+            entries = () if minor is None else self._entries_for(minor, route)
+            apart = tuple(each for each in entries if minor and each.releasever(minor) == release)
+            if minor is None:
+                problems.append(f"{self.path}: bases: expected a minor release of {target}, got {release}")
+            elif not apart:
+                problems.append(
+                    f"{self.path}: bases: expected an upstream with `minor: true`, whose URL says which release it is "
+                    f"of, for a minimal install of {release}, got none for {target}"
+                )
+            else:
+                upstreams = self._upstreams(apart, minor, route, allow_unverified)
+                found.append(MinorRelease(release=release, target=minor, upstreams=upstreams))
+        return tuple(found)
 
     def describe(
         self,
@@ -313,6 +336,15 @@ def _accepting(names: Iterable[str]) -> str | None:
     return f"name their keys in `signed_by`, or accept them with `verify: none` or {words}" if words else None
 
 
+def _written(bases: Bases) -> Mapping[str, object]:
+    """Return bases as values; what a base does not say has no key."""
+    fields = asdict(bases)
+    for each in fields["all"]:
+        if not each["release"]:
+            del each["release"]
+    return fields
+
+
 def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
     """Return the sha256 of the canonical JSON of what a job's target sees; mirrors are no part of it."""
     seen = {
@@ -326,7 +358,7 @@ def _digest(job: Job, written: Sequence[Mapping[str, object]]) -> str:
         **({"module_streams": job.options.module_streams} if job.options.module_streams else {}),
         **({"pass_on": job.options.pass_on} if job.options.pass_on else {}),
         **({"keep": job.options.keep} if job.options.keep else {}),
-        **({"bases": asdict(job.bases)} if job.bases.all else {}),
+        **({"bases": _written(job.bases)} if job.bases.all else {}),
         **({"origins": job.options.origins} if job.options.origins else {}),
         "name": job.name,
         "version": job.version,

@@ -1,10 +1,10 @@
 """Bases -> what a solver takes as installed; from several bases, one resolution."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repobuild import resolve
 from repobuild.bases import TEXTS_LIMIT, Base, BasePin, InstalledPackage
@@ -15,13 +15,24 @@ from repobuild.model import Choice, Job, Package, Resolution, Upstream
 from repobuild.pipeline.session import Session
 from repobuild.scratch import MemoryFile
 
+if TYPE_CHECKING:
+    from repobuild.catalog import Catalog  # whoever only proves has no use for its libraries
+
 Universes = tuple[tuple[Base, Universe[Any]], ...]
 _OWN_REASONS = frozenset({"want", "older", "base"})
 _PIN = 500
 
 
-def pin_bases(session: Session, job: Job, loaded: Sequence[Loaded], empty: Universe[Any]) -> tuple[BasePin, ...]:
+def pin_bases(
+    session: Session, job: Job, loaded: Sequence[Loaded], releases: "Mapping[str, Catalog]"
+) -> tuple[BasePin, ...]:
     """Describe every base by what upstreams say of its packages, for the lock, and for this run in the store.
+
+    Args:
+        session: the run.
+        job: what the target sees of the manifest.
+        loaded: its upstreams.
+        releases: the catalogs of which bases are minimal installs: of minor releases, and by "" of the target itself.
 
     Raises:
         UnresolvableError: when a minimal install cannot be computed from the upstreams.
@@ -35,8 +46,9 @@ def pin_bases(session: Session, job: Job, loaded: Sequence[Loaded], empty: Unive
         if base.is_empty:
             pins.append(BasePin(base.name, "", base.name in resolved))
             continue
-        packages = _minimal(base, empty) if base.is_minimal else base.packages
-        text = form.base_text(packages, loaded, job.target)
+        packages = _minimal(base, releases[base.release].universe) if base.is_minimal else base.packages
+        known = releases[base.release].loaded if base.release else ()
+        text = form.base_text(packages, (*known, *loaded), job.target)
         room -= len(text)
         if room < 0:
             raise UsageError(f"the bases are described in more than {TEXTS_LIMIT} bytes: {base.name}", "name fewer")

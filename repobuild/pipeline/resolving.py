@@ -15,6 +15,7 @@ from repobuild.model import (
     Choice,
     Job,
     Lock,
+    MinorRelease,
     Mirror,
     Options,
     Package,
@@ -51,7 +52,8 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         )
     groups = (*job.groups, tuple(map(FORMATS[job.target.family].want_for, packages)))
     upstreams = (*loaded.loaded, *extra)
-    bases = basing.pin_bases(session, job, upstreams, loaded.universe)
+    releases = {each.release: _release(session, plain, each) for each in job.minor_releases}
+    bases = basing.pin_bases(session, job, upstreams, {"": loaded, **releases})
     known = basing.universes(session, plain, upstreams, loaded.universe, bases)
     resolution, gone = _resolve_what_is_there(session, job, loaded, (known, groups))
     if not resolution.taken and not assets:
@@ -84,6 +86,21 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         carries_proof=True,
     )
     return made, loaded, (*foreign.notes, *resolution.notes)
+
+
+def _release(session: Session, job: Job, minor: MinorRelease) -> catalog.Catalog:
+    """Return the catalog of a minor release.
+
+    Raises:
+        UnreachableError: when one of its upstreams cannot be had: what a minimal install has would be a guess.
+    """
+    found = catalog.load(replace(job, target=minor.target, upstreams=minor.upstreams), means_of(session))
+    if found.skipped:
+        raise UnreachableError(
+            f"no minimal install of {minor.target} can be computed without {', '.join(found.skipped)}",
+            "capture one instead: repobuild base capture",
+        )
+    return found
 
 
 def _nothing(job: Job, resolution: Resolution) -> RepobuildError:

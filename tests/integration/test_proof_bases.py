@@ -3,13 +3,14 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rpms
+import yaml
 from apt import IsolatedApt
 from rpm_archive import Rpm, RpmArchive, write_manifest
 from simulator import deb_of, stanzas
@@ -261,6 +262,57 @@ def test_one_bundle_is_proven_on_a_base_with_newer_openssl(tmp_path: Path, tool:
         said = dnf(root, repository, ["app", "openssl"])
         assert re.search(r"Operation aborted|Complete!|Nothing to do", said), said
         assert "Problem" not in said
+
+
+def minor_site(root: Path, base: Mapping[str, Any], requires: str) -> RpmSite:
+    """Return a site whose upstream is one for 9.4, with an older library, and one for the newest minor release."""
+    site = RpmSite(root, [Rpm("app", options={"requires": [requires]})], ["app"], bases=[base], subtract=base["name"])
+    document = yaml.safe_load(site.manifest.read_text())
+    for release, version in (("9.4", "3.0.7"), (parse_target("el9.x86_64").release, "3.2.2")):
+        archive = RpmArchive(root / "minor" / release)
+        provides = ["libssl.so.3"] + (["libssl.so.3(3.2)"] if version > "3.1" else [])
+        archive.publish(
+            [Rpm("openssl-libs", version, {"provides": provides}), Rpm("bash", options={"requires": ["openssl-libs"]})]
+        )
+        url = f"file://{root}/minor/$releasever"
+        document["repo_upstream"].append(archive.upstream(url, root / "site", name="baseos", minor=True))
+        if release != "9.4":
+            del document["repo_upstream"][1]
+    site.manifest.write_text(yaml.safe_dump(document))
+    return site
+
+
+def test_a_minimal_install_of_an_older_minor_release_is_computed_from_its_own_upstreams(
+    tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("createrepo_c")
+    minimal = {"name": "fresh", "minimal": True}
+    held, relied = {}, {}
+    for name, base, requires in (
+        ("now", minimal, "libssl.so.3(3.2)"),
+        ("older", {**minimal, "release": "9.4"}, "libssl.so.3(3.2)"),
+        ("will-do", {**minimal, "release": "9.4"}, "libssl.so.3"),
+    ):
+        site = minor_site(tmp_path / name, base, requires)
+        done = site.run("sync", "el9.x86_64")
+        assert done.returncode == 0, done.stderr
+        repository = next(site.home.rglob("repo_complete")).parent
+        held[name] = sorted(path.name.partition("-1.el9")[0] for path in repository.glob("*.rpm"))
+        relied[name] = json.loads(site.run("check", str(repository), "--json").stdout)[0]["bases"][0]["relies"]
+
+    assert held == {"now": ["app-1.0"], "older": ["app-1.0", "openssl-libs-3.2.2"], "will-do": ["app-1.0"]}
+    assert relied["now"] == ["openssl-libs-3.2.2-1.el9.x86_64"]
+    assert relied["will-do"] == ["openssl-libs-3.0.7-1.el9.x86_64"]
+
+
+def test_a_minor_release_that_cannot_be_had_ends_the_run(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("createrepo_c")
+    site = minor_site(tmp_path, {"name": "old", "minimal": True, "release": "9.2"}, "libssl.so.3")
+
+    done = site.run("sync", "el9.x86_64", "--skip-unavailable")
+
+    assert done.returncode == 5
+    assert "no minimal install of el9.2.x86_64 can be computed without baseos" in done.stderr
 
 
 def test_a_package_is_held_in_two_versions_where_the_bases_force_it(tmp_path: Path, tool: Callable[[str], str]) -> None:

@@ -311,6 +311,8 @@ def test_another_list_is_another_job_and_no_bases_are_as_before(tmp_path: Path) 
         ("bases: [{name: old, packages: old.txt}, {name: old, packages: old.txt}]\n", "a name of its own"),
         ("bases: [{name: old, packages: site.yml}]\n", "not a line of a package list"),
         ("bases: {windows: [empty]}\n", "selector"),
+        ("bases: [{name: old, packages: old.txt, release: '9.4'}]\n", "`minimal: true` with a release"),
+        ("bases: [{name: old, minimal: true, release: nine}]\n", "a minor release, such as 9.4"),
         ("bases: [empty]\nsubtract: empty\n", "one of the bases"),
         ("subtract: old\n", "one of the bases"),
     ],
@@ -320,6 +322,62 @@ def test_a_base_that_is_wrong_is_said_with_its_place(tmp_path: Path, bases: str,
         load(manifest(tmp_path, bases))
 
     assert "site.yml:" in caught.value.message
+
+
+EL9 = parse_target("el9.x86_64")
+
+
+def minors(folder: Path, bases: str, *, entry: str = "", url: str = "http://127.0.0.1/$releasever/") -> Path:
+    path = folder / "site.yml"
+    path.write_text(
+        "repo_modules: test\nrepo_upstream:\n"
+        "  - {name: debian, module: test, releases: [12], arch: [x86_64], verify: none, "
+        'baseurl: {default: "http://127.0.0.1/ ./"}}\n'
+        "  - {name: other, module: test, releases: [8, 9], arch: [x86_64], verify: none, "
+        'baseurl: {default: "http://127.0.0.1/"}}\n'
+        f"  - {{name: os, module: test, releases: [8, 9], arch: [x86_64], verify: none, {entry}"
+        f'baseurl: {{default: "{url}"}}}}\n'
+        f"repo_packages: [bash]\nbases: [{bases}]\n"
+    )
+    return path
+
+
+def test_a_minimal_install_of_another_minor_release_has_upstreams_of_its_own(tmp_path: Path) -> None:
+    path = minors(tmp_path, "{name: old, minimal: true, release: '9.4'}", entry="minor: true, ")
+
+    job = load(path).job(EL9)
+
+    [minor] = job.minor_releases
+    assert (minor.release, minor.target.name) == ("9.4", "el9.4.x86_64")
+    assert [(each.name, each.mirrors[0].url) for each in minor.upstreams] == [("os", "http://127.0.0.1/9.4")]
+    assert job.bases.all == (Base(name="old", is_minimal=True, release="9.4"),)
+    other = load(minors(tmp_path, "{name: old, minimal: true, release: '9.5'}", entry="minor: true, ")).job(EL9)
+    assert other.digest != job.digest
+
+
+@pytest.mark.parametrize(
+    ("target", "entry", "said"),
+    [
+        (EL9, "", "expected an upstream with `minor: true`"),
+        (parse_target("el8.x86_64"), "minor: true, ", "expected a minor release of el8.x86_64, got 9.4"),
+        (D12, "minor: true, ", "expected a minor release of d12.x86_64, got 9.4"),
+    ],
+)
+def test_a_release_that_no_upstream_tells_apart_is_refused(
+    tmp_path: Path, target: Target, entry: str, said: str
+) -> None:
+    path = minors(tmp_path, "{name: old, minimal: true, release: '9.4'}", entry=entry)
+
+    with pytest.raises(ManifestError, match=said):
+        load(path).job(target)
+
+
+def test_a_base_without_a_release_leaves_the_job_as_it_was(tmp_path: Path) -> None:
+    """The digest of what older manifests say stays, or every lock of theirs would move."""
+    job = load(minors(tmp_path, "{name: old, minimal: true}", entry="minor: true, ")).job(EL9)
+
+    assert job.digest == "fc39daaeb8cc35008a9a7e0da27339bf9096c76642e5d47f9c36e23fd9464e63"
+    assert job.minor_releases == ()
 
 
 def test_capture_prints_the_command_of_each_family() -> None:

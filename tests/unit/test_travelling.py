@@ -27,7 +27,7 @@ from repobuild.model import MARKER, PACKAGE_KEYS, PAGE_NAME, PROOF_NAME, Lock, P
 from repobuild.pipeline import InstallRequest, Session
 from repobuild.record import parse_marker, sha256_of
 from repobuild.serve import make_server
-from repobuild.webserver import NginxSpec, nginx_config
+from repobuild.webserver import NginxSpec, nginx_locations
 
 WANTS = ["patroni", "nginx"]
 INSTALLED = (InstalledPackage("libpq5", "17.0", "amd64"), InstalledPackage("held", "1.0", "amd64"))
@@ -308,9 +308,9 @@ def test_nginx_shows_the_page_for_a_minute_and_lists_what_has_none(published: Wo
     for path in (published.root, home, *published.root.parents):
         if path.stat().st_uid == 0 and path != Path("/"):
             path.chmod(path.stat().st_mode | 0o055)
-    text = nginx_config(NginxSpec(home=str(home), repositories=("/pigsty/",), port=port))
+    own = nginx_locations(NginxSpec(home=str(home), repositories=("/pigsty/",)))
 
-    with running(tmp_path, text, port):
+    with running(tmp_path, f"server {{ listen 127.0.0.1:{port}; index other.html;\n{own} }}", port):
         status, headers, body = fetch(port, "/pigsty/")
         listing = fetch(port, "/pigsty/repodata/")
 
