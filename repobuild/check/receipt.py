@@ -3,16 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from repobuild.check.installable import Proof
 from repobuild.check.problems import Fault, Problem
 from repobuild.errors import HostileInputError, ProofError
 
+_T = TypeVar("_T")
 FORMAT = 1
 LIMIT = 16 << 20
 """Bytes of a receipt."""
 _SCALARS = ("kind", "name", "target", "version", "time", "lock", "marker", "files", "size", "packages", "signer")
+_NUMBERS = frozenset({"time", "files", "size", "packages"})
 _PARTS = ("volume", "delta")
 _LISTED = 40
 """Problems that people read through; JSON has all of them."""
@@ -106,21 +108,22 @@ class Receipt:
 
     @classmethod
     def _from_json(cls, said: Any) -> "Receipt":
-        notes = tuple(said["notes"])
+        notes = _texts(said["notes"])
         proofs = tuple(
             Proof(
-                base=each["base"],
-                wants=tuple(each["wants"]),
-                sets=each["sets"],
-                relies=tuple(each["relies"]),
+                base=_of(str, each["base"]),
+                wants=_texts(each["wants"]),
+                sets=_of(int, each["sets"]),
+                relies=_texts(each["relies"]),
                 notes=() if number else notes,
             )
             for number, each in enumerate(said["bases"])
         )
-        problems = tuple(Problem(Fault(each["fault"]), each["path"], each["detail"]) for each in said["problems"])
-        return cls(
-            **{name: said[name] for name in _SCALARS}, proofs=proofs, missing=tuple(said["missing"]), problems=problems
+        problems = tuple(
+            Problem(Fault(each["fault"]), _of(str, each["path"]), _of(str, each["detail"])) for each in said["problems"]
         )
+        scalars: dict[str, Any] = {name: _of(int if name in _NUMBERS else str, said[name]) for name in _SCALARS}
+        return cls(**scalars, proofs=proofs, missing=_texts(said["missing"]), problems=problems)
 
     def lines(self) -> tuple[str, ...]:
         """Return it for people, a line each."""
@@ -164,3 +167,18 @@ class Receipt:
         """
         if not self.is_whole:
             raise ProofError(f"this {self.kind} does not hold what it says: {self.summary}", self.hint)
+
+
+def _of(kind: type[_T], value: object) -> _T:
+    """Return a value of this very type.
+
+    Raises:
+        TypeError: for any other.
+    """
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {str(value)[:40]!r}")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    return tuple(_of(str, each) for each in _of(list, values))

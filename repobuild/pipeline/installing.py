@@ -211,7 +211,7 @@ def _proof_in(text: bytes | None, contents: Contents) -> Receipt | None:
     if text is None:
         return None
     receipt = Receipt.from_bytes(text, PROOF_NAME)
-    if receipt.lock != contents.lock:
+    if (receipt.kind, receipt.lock) != ("lock", contents.lock):
         raise HostileInputError(f"the proof in the bundle is of another lock: {receipt.lock}")
     receipt.prove()
     return receipt

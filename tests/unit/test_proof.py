@@ -68,7 +68,17 @@ def test_a_receipt_is_read_as_it_was_written_and_nothing_else_is(world: World) -
     text = world.check().to_bytes()
 
     assert Receipt.from_bytes(text, "x").to_bytes() == text
-    for other in (b"{}", b"[]", b"x", text + b" ", text.replace(b'"format": 1', b'"format": 2'), b"[" * 100_000):
+    forged = [
+        text.replace(b'"missing": []', b'"missing": [\n  1\n ]'),
+        text.replace(b'"sets": 0', b'"sets": "0"'),
+        text.replace(b'"sets": 0', b'"sets": true'),
+        text.replace(b'"base": "empty"', b'"base": [\n    "empty"\n   ]'),
+        text.replace(b'"kind": "repository"', b'"kind": 1'),
+    ]
+    assert text not in forged
+    for other in (
+        *forged, b"{}", b"[]", b"x", text + b" ", text.replace(b'"format": 1', b'"format": 2'), b"[" * 100_000,
+    ):  # fmt: skip
         with pytest.raises(RefusedError, match="not a receipt"):
             Receipt.from_bytes(other, "x")
 
