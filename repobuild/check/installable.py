@@ -108,6 +108,8 @@ def prove(universe: Universe[C], demand: Demand, base: str) -> Proof:
         for exact in demand.base
         if not universe.find(exact).candidates
     ]
+    if demand.named and not demand.wants:
+        problems.append(Problem(Fault.WANT, "the lock", "it holds packages and no wants, so nothing can be proven"))
     found = {want: each for want in demand.wants if (each := _find(universe, want, demand, problems, notes))}
     whole = [wants for wants in demand.sets if not _misfits(universe, [found[each] for each in wants if each in found])]
     proven = {want for wants in whole for want in wants}
@@ -135,8 +137,11 @@ def prove(universe: Universe[C], demand: Demand, base: str) -> Proof:
 
 def _relies(universe: Universe[C], wants: Iterable[_Found[C]]) -> tuple[str, ...]:
     """Return what of the base is needed by what would be installed, want by want."""
-    solutions = (universe.solve(want.candidates) for want in wants)
-    return tuple(sorted({each for solution in solutions for each in universe.relies_on(solution)}))
+    found: set[str] = set()
+    for want in wants:
+        solution = universe.solve(want.candidates)
+        found.update(universe.relies_on(solution) if solution.choices else universe.held(want.want))
+    return tuple(sorted(found))
 
 
 def _find(
@@ -145,9 +150,11 @@ def _find(
     found, reason = _ask(universe, want)
     if found is not None and found.candidates:
         return found
-    if want.startswith("@"):
+    if universe.held(want):
+        return _Found(want, (), is_optional=False)
+    named = [each for name in demand.named if (each := universe.find(name).candidates)] if want.startswith("@") else []
+    if named:
         # Groups and streams may have stayed behind; then what they stood for has to install by its own name.
-        named = [each for name in demand.named if (each := universe.find(name).candidates)]
         notes.append(f"{want}: the repository passes no such group on; what it stood for is proven instead")
         return _Found(want, tuple(each[0] for each in named), is_optional=True)
     problems.append(Problem(Fault.WANT, want, _worded(reason)))

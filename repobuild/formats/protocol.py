@@ -140,6 +140,9 @@ class Universe(Protocol[C]):
     def relies_on(self, solution: Solution) -> tuple[str, ...]:
         """Return what of the base the packages of a solution need, as `name version`, sorted."""
 
+    def held(self, want: str) -> tuple[str, ...]:
+        """Return what of the base a want stands for, as `name version`, sorted; empty when the base has none of it."""
+
     def name_of(self, candidate: C) -> str:
         """Return a candidate's name for people."""
 

@@ -56,6 +56,16 @@ def pin_bases(
     return tuple(pins)
 
 
+def notes(job: Job) -> Iterator[str]:
+    """Yield what a person should know of the bases."""
+    for base in job.bases.all:
+        if base.packages and not any(each.says for each in base.packages):
+            yield (
+                f"base {base.name}: its list has names alone, so what a package needs there counts only where an "
+                "upstream has it in that version; repobuild base capture prints how to make a better one"
+            )
+
+
 def _minimal(base: Base, universe: Universe[Any]) -> tuple[InstalledPackage, ...]:
     solution = universe.solve(universe.minimal())
     if solution.problems or not solution.choices:

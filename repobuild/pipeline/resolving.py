@@ -85,7 +85,7 @@ def resolve_job(session: Session, job: Job) -> tuple[Lock, catalog.Catalog, tupl
         taken=tuple((want, package.filename) for want, package in resolution.taken),
         carries_proof=True,
     )
-    return made, loaded, (*foreign.notes, *resolution.notes)
+    return made, loaded, (*foreign.notes, *resolution.notes, *basing.notes(job))
 
 
 def _release(session: Session, job: Job, minor: MinorRelease) -> catalog.Catalog:

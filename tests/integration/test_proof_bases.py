@@ -158,6 +158,35 @@ def test_wants_that_a_subtracted_base_has_leave_nothing_to_publish(tmp_path: Pat
     assert "base full has all that is wanted for d12.x86_64" in done.stderr
 
 
+def test_a_want_that_a_subtracted_base_has_is_relied_on(tmp_path: Path) -> None:
+    site = DebianSite(tmp_path, "bases:\n  - {name: some, packages: old.txt}\nsubtract: some\n", ["app", "openssl"])
+    site.base("old.txt", NEW)
+
+    done = site.run("sync", "d12.x86_64")
+
+    assert done.returncode == 0, done.stderr
+    receipt = site.receipt()
+    assert receipt["problems"] == []
+    assert receipt["bases"][0]["wants"] == ["app", "openssl"]
+    assert "openssl 3.0.16-1" in receipt["bases"][0]["relies"]
+
+
+def test_a_library_that_another_architecture_has_too_is_not_moved_alone(
+    tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("apt-get")
+    site = DebianSite(tmp_path, "bases:\n  - {name: both, packages: old.txt}\n", ["openssl"])
+    site.base("old.txt", OLD)
+    with (site.manifest.parent / "old.txt").open("a") as file:
+        file.write("libssl3\t3.0.9-1\ti386\tinstalled\nMulti-Arch: same\n")
+
+    done = site.run("sync", "d12.x86_64")
+
+    assert done.returncode == 4
+    assert "from base both" in done.stderr
+    assert "libssl3" in done.stderr
+
+
 def test_a_base_that_holds_back_what_apt_would_take_is_refused(tmp_path: Path) -> None:
     site = DebianSite(tmp_path, "bases:\n  - {name: held, packages: old.txt}\n  - empty\n", ["app", "openssl"])
     site.base("old.txt", "held=1 base-files=12 apt=2.6 libc6=2.36-9 libssl3=3.0.9-1")
@@ -182,8 +211,10 @@ def test_what_an_installed_package_needs_counts_where_no_upstream_has_it(
     done = site.run("sync", "d12.x86_64")
 
     assert names_alone.returncode == 0, names_alone.stderr
+    assert "base held: its list has names alone" in names_alone.stderr
     assert done.returncode == 4
     assert "foreign 1 depends on libssl3 (= 3.0.9-1)" in done.stderr
+    assert "names alone" not in done.stderr
 
 
 def test_the_list_that_dpkg_prints_is_a_base(tmp_path: Path, tool: Callable[[str], str]) -> None:

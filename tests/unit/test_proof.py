@@ -17,7 +17,7 @@ from repobuild import pipeline
 from repobuild.check import Fault, Receipt
 from repobuild.errors import ProofError, RefusedError, UsageError
 from repobuild.formats import FORMATS
-from repobuild.model import Missing
+from repobuild.model import Choice, Missing
 from repobuild.signing import SigningKey
 
 
@@ -145,6 +145,23 @@ def test_install_sets_are_proven_each_by_itself(tmp_path: Path) -> None:
 
     assert told(receipt) == []
     assert receipt.proofs[0].sets == 2
+
+
+@pytest.mark.parametrize("sets", [(), ((),)])
+def test_a_proof_of_nothing_is_no_proof(world: World, sets: tuple[tuple[str, ...], ...]) -> None:
+    packages = debs(world) if world.target.family == "deb" else stub_rpms(world)
+    choices = tuple(Choice(each, "want") for each in packages)
+    world.publish_unproven(packages, ["patroni"], choices=choices, sets=sets)
+
+    [problem] = [each for each in world.check().problems if each.fault is Fault.WANT]
+
+    assert problem.detail == "it holds packages and no wants, so nothing can be proven"
+
+
+def test_a_group_that_stands_for_nothing_is_not_proven(redhat: World) -> None:
+    redhat.publish_unproven(stub_rpms(redhat), ["@tools"])
+
+    assert [each.path for each in redhat.check().problems if each.fault is Fault.WANT] == ["@tools"]
 
 
 def test_wants_of_every_kind_are_proven(tmp_path: Path) -> None:

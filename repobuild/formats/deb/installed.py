@@ -1,6 +1,7 @@
 """What is installed on a machine, as stanzas (dpkg's status in small)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from repobuild.bases import InstalledPackage
 from repobuild.errors import HostileInputError
@@ -54,23 +55,37 @@ def _stanza(universe: Universe, package: InstalledPackage) -> str:
     return own
 
 
-def read(base: Loaded | None, architecture: str) -> tuple[Record, ...]:
-    """Return what is installed; packages of another architecture are none of ours.
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is installed on a machine."""
+
+    own: tuple[Record, ...] = ()
+    """Of its own architecture, or of all."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Name -> version of packages of other architectures. Ours of such a name have to have that version."""
+
+
+def read(base: Loaded | None, architecture: str) -> Machine:
+    """Return what is installed; nothing without a base.
 
     Raises:
         HostileInputError: when a stanza is none.
     """
     if base is None:
-        return ()
-    found = []
+        return Machine()
+    own: list[Record] = []
+    foreign: dict[str, str] = {}
     for path in base.texts:
         origin = Origin(base.upstream.name, (), index.Index(b"", {}, {}))
         for stanza in path.read_text().split("\n\n"):
-            field = fields(stanza.strip("\n")) if stanza.strip() else {}
-            if field.get("architecture") not in {"all", architecture}:
+            if not stanza.strip():
                 continue
-            if not NAME.match(field.get("package", "")):
+            said = fields(stanza.strip("\n"))
+            if not NAME.match(said.get("package", "")):
                 raise HostileInputError(f"not a package name in base {base.upstream.name}: {stanza[:60]!r}")
-            version.check(field.get("version", ""))
-            found.append(Record(stanza, field, origin))
-    return tuple(found)
+            version.check(said.get("version", ""))
+            if said.get("architecture") in {"all", architecture}:
+                own.append(Record(stanza, said, origin))
+            else:
+                foreign[said["package"]] = said["version"]
+    return Machine(tuple(own), foreign)

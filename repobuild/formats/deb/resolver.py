@@ -49,8 +49,19 @@ class DebUniverse:
         self._universe = Universe(origins, target.package_arch, OriginPins.of(options, loaded))
         self._pools: dict[tuple[Record, ...], Pool] = {}
         self._exact: set[Record] = set()
-        self._installed = installed.read(base, target.package_arch)
+        machine = installed.read(base, target.package_arch)
+        self._installed = machine.own
+        self._hold_back(machine.foreign)
         self._favoured: frozenset[str] = frozenset()
+
+    def _hold_back(self, foreign: Mapping[str, str]) -> None:
+        """Leave out what would not stand beside the package of its name that another architecture has in a version."""
+        others = (
+            record for name in foreign for record in self._universe.records(name) if record.version != foreign[name]
+        )
+        digests = frozenset(each.field["sha256"] for each in others)
+        if digests:
+            self._universe.exclude(digests)
 
     def _open(self, sha256: str, path: Path) -> index.Index:
         if sha256 not in self._indexes:
@@ -183,6 +194,16 @@ class DebUniverse:
         names = {choice.package.name for choice in solution.choices}
         records = [each for name in names for each in self._universe.records(name) if each.field["sha256"] in chosen]
         return tuple(sorted(set(map(str, needed(records, self._installed, self._universe.architecture)))))
+
+    def held(self, want: str) -> tuple[str, ...]:
+        """Return what of the base has the name that is wanted, or provides it."""
+        name, version, _, arch = _split(want)
+        if arch not in {"", "any", "all", "native", self._universe.architecture}:
+            return ()
+        named = [each for each in self._installed if fnmatch.fnmatchcase(each.name, name)]
+        if not named and not version:
+            named = [each for each in self._installed if any(hit.name == name for hit in each.provides)]
+        return tuple(sorted(str(each) for each in named if version in {"", each.version}))
 
     def fits(self, wants: Sequence[Record]) -> tuple[str, ...]:
         """Say why `wants` and the base do not install together."""

@@ -154,6 +154,10 @@ class RpmUniverse:
                     found.update(str(each) for each in providing if each.id in universe.installed)
         return tuple(sorted(found))
 
+    def held(self, want: str) -> tuple[str, ...]:
+        """Return what of the base dnf would take the want for."""
+        return tuple(sorted(str(self._stock.universe.solvable(each)) for each in self._stock.installed(want)))
+
     def _numbers_of(self, package: Package) -> Iterable[int]:
         named = (self._stock.universe.solvable(each) for each in self._stock.named(package.name))
         nevra = resolver_older.nevra(package)

@@ -120,6 +120,12 @@ class Stock:
         hidden = self.universe.hidden
         return Matcher(self.universe, lambda number: number not in hidden).exactly(name, version, arch).numbers
 
+    def installed(self, want: str) -> tuple[int, ...]:
+        """Return what of the base dnf would take `want` for."""
+        name, _, version = want.partition("=")
+        matcher = Matcher(self.universe, self.universe.installed.__contains__)
+        return matcher.exactly(name, version, "").numbers if version else matcher.match(want).numbers
+
     def match_hidden(self, spec: str) -> Match:
         """Return what `spec` would stand for among the packages that are not to be had."""
         return Matcher(self.universe, self.universe.hidden.__contains__).match(spec)
