@@ -41,7 +41,9 @@ class Step:
 class Graph:
     """The needs of a set of packages."""
 
-    def __init__(self, size: int, needs: Iterable[Need]) -> None:
+    def __init__(self, size: int, needs: Iterable[Need], base: Iterable[int] = ()) -> None:
+        """Take the needs of `size` packages; `base` are those that the empty base asks for."""
+        self.base = frozenset(base)
         self._needs: list[list[Need]] = [[] for _ in range(size)]
         self._needed: list[list[Need]] = [[] for _ in range(size)]
         for need in needs:
@@ -125,6 +127,11 @@ def wants_of(lock: Lock, name_exactly: Callable[[Package], str]) -> dict[str, tu
     return {want: tuple(dict.fromkeys(each)) for want, each in found.items() if each}
 
 
-def base_of(lock: Lock) -> tuple[int, ...]:
-    """Return the places of the base's packages among the lock's choices."""
-    return tuple(number for number, choice in enumerate(lock.choices) if choice.why == "base")
+def base_of(lock: Lock, graph: Graph) -> tuple[int, ...]:
+    """Return the places of the base's packages among the lock's choices: what would be there without any want.
+
+    What is wanted and would be there anyhow is among them; in a lock that was made for the empty base alone or too.
+    """
+    is_from_empty = not lock.bases or any(each.is_resolved and not each.sha256 for each in lock.bases)
+    anyhow = graph.base if is_from_empty else frozenset()
+    return tuple(number for number, choice in enumerate(lock.choices) if choice.why == "base" or number in anyhow)

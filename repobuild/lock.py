@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from repobuild.bases import TEXTS_LIMIT, BasePin
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
-from repobuild.model import PACKAGE_KEYS, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
+from repobuild.model import PACKAGE_KEYS, TIME_LIMIT, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
 from repobuild.record import sha256_of
 
 FORMAT = 1
@@ -187,6 +187,12 @@ class _Fields:
             raise ValueError(f"{key}: expected a number, got {str(value)[:40]!r}")
         return value
 
+    def time(self, key: str) -> int:
+        value = self.number(key)
+        if value > TIME_LIMIT:
+            raise ValueError(f"{key}: expected seconds since the epoch up to the year 2242, got {value}")
+        return value
+
     def flag(self, key: str, *, may_be_absent: bool = False) -> bool:
         value = self._fields.get(key, False) if may_be_absent else self._fields[key]
         if not isinstance(value, bool):
@@ -272,7 +278,7 @@ def _lock(fields: _Fields) -> Lock:
     metadata = fields.inner("verbatim")
     return Lock(
         target=fields.text("target"),
-        time=fields.number("time"),
+        time=fields.time("time"),
         manifest=fields.text("manifest"),
         name=fields.file_name("name"),
         version=fields.text("version"),
@@ -319,7 +325,7 @@ def _pin(fields: _Fields) -> RootPin:
         name=fields.text("name"),
         path=fields.text("path"),
         sha256=fields.digest("sha256", may_be_empty=True),
-        date=fields.number("date"),
+        date=fields.time("date"),
         signer=fields.text("signer"),
         verify=Verify(fields.text("verify")),
         module=fields.text("module", may_be_absent=True),

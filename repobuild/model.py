@@ -34,6 +34,8 @@ PAGE_NAME = "index.html"
 """Name of the report, which browsers show first; a file of the tree too."""
 PACKAGE_KEYS = "keys"
 """Kind of the extra with the keys that signed the packages, where every package was proven by its signature."""
+TIME_LIMIT = (1 << 33) - 1
+"""Seconds since the epoch, the most that an archive can hold: in the year 2242."""
 PRIVATE = ".repobuild"
 """Folder inside a repository that is no part of the tree (generation record, bundle contents)."""
 

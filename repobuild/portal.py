@@ -3,6 +3,9 @@
 import enum
 from dataclasses import dataclass, field
 
+LOCAL_NAMES = ("localhost", "127.0.0.1")
+"""Under which the node's own exporter asks the home for nginx's state: the home's, like the node's address."""
+
 
 class SslMode(enum.StrEnum):
     """Whether the portal's servers speak https (`nginx_sslmode`)."""

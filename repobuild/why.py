@@ -58,15 +58,17 @@ class Question:
     """Upstreams that the manifest knows, that this target does not read, and of which nothing is known here."""
 
 
-def named(lock: Lock, spec: str, name_exactly: Callable[[Package], str]) -> tuple[int, ...]:
-    """Return the choices that a name, file name, `name.arch` or exact want stands for, as places."""
-    found = []
-    for number, choice in enumerate(lock.choices):
-        package = choice.package
-        names = {package.name, package.filename, f"{package.name}.{package.arch}", name_exactly(package)}
-        if spec in names | {f"{package.name}={package.version}"}:
-            found.append(number)
-    return tuple(found)
+def named(lock: Lock, spec: str, is_named: Callable[[Package, str], bool]) -> tuple[int, ...]:
+    """Return the choices that a file name, `name.arch` or want stands for, as places.
+
+    What a lock took for a want of these very words is among them, whatever it is called.
+    """
+    taken = {filename for want, filename in lock.taken if want == spec}
+    return tuple(
+        number
+        for number, package in enumerate(choice.package for choice in lock.choices)
+        if package.filename in {spec, *taken} or spec == f"{package.name}.{package.arch}" or is_named(package, spec)
+    )
 
 
 def chains(lock: Lock, graph: Graph, origins: Origins, package: int) -> tuple[Chain, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from repobuild.formats import FORMATS
 from repobuild.graph import Graph
 from repobuild.model import Choice, Lock, Options, Package, RootPin, Verify
+from repobuild.pipeline import opening
 from repobuild.targets import parse_target
 
 TIME = 1_700_000_000
@@ -78,7 +79,7 @@ def graph_of(lock: Lock) -> Graph:
     """Return who needs whom in a lock of Debian packages, whose stanzas say it all."""
     packages = [choice.package for choice in lock.choices]
     details = FORMATS["deb"].details(packages, _no_files, parse_target(lock.target), lock.options)
-    return Graph(len(packages), [need for each in details for need in each.needs])
+    return opening.graph_of(details)
 
 
 def _no_files(sha256: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from repobuild.errors import HostileInputError, VerificationError
-from repobuild.model import LOCK_NAME, MARKER, PRIVATE, Kind, TreeFile, Verify
+from repobuild.model import LOCK_NAME, MARKER, PRIVATE, TIME_LIMIT, Kind, TreeFile, Verify
 from repobuild.record import format_marker, parts_of, sha256_of
 
 CONTENTS_NAME = "CONTENTS.json"
@@ -23,8 +23,6 @@ _PATH_LIMIT = 1024
 """Bytes of a path."""
 SIZE_LIMIT = 1 << 40
 """Bytes of one file."""
-_TIME_LIMIT = (1 << 33) - 1
-"""Seconds since the epoch, the most that an archive can hold."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _UPSTREAM = re.compile(r"[\x21-\x7e]{0,255}")
@@ -137,7 +135,7 @@ def _check_words(contents: Contents) -> None:
     for key, value in (("name", contents.name), ("target", contents.target), ("version", contents.version)):
         if not _NAME.fullmatch(value):
             raise HostileInputError(f"not a {key} that a bundle can have: {value[:80]!a}")
-    if not 0 <= contents.sequence <= _TIME_LIMIT:
+    if not 0 <= contents.sequence <= TIME_LIMIT:
         raise HostileInputError(f"not a time that a bundle can have: {contents.sequence}")
     if not _SHA256.fullmatch(contents.lock):
         raise HostileInputError(f"not a sha256: lock: {contents.lock[:80]!a}")
@@ -155,7 +153,7 @@ def _check_part(contents: Contents) -> None:
         raise HostileInputError(f"not a part that a bundle of this kind can have: {kind}: {numbers}")
     if (older is not None) != (kind is PartKind.DELTA):
         raise HostileInputError(f"only a delta has an older bundle, and each has: {kind}")
-    if older is not None and (older.sequence > _TIME_LIMIT or not _SHA256.fullmatch(older.lock or contents.lock)):
+    if older is not None and (older.sequence > TIME_LIMIT or not _SHA256.fullmatch(older.lock or contents.lock)):
         raise HostileInputError(f"not an older bundle: {older.lock[:80]!a}: {older.sequence}")
     if kind is not PartKind.WHOLE:
         _check_carriers(contents)

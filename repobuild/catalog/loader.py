@@ -95,7 +95,8 @@ class Loader:
     def load(self) -> tuple[Loaded, RootPin, str] | None:
         """Return the upstream, its pin and the mirror that served it; None when it is skipped."""
         failures = _Failures()
-        if not self._upstream.mirrors and not self._upstream.mirror_lists:
+        is_offline = self._means.limits.offline
+        if not (is_offline or self._upstream.mirrors or self._upstream.mirror_lists):
             self._skip(failures.worst(self._upstream, offline=False))
             return None
         try:
@@ -103,17 +104,17 @@ class Loader:
         except UnreachableError as error:
             self._skip(error)
             return None
-        if not self._means.limits.offline:
+        if not is_offline:
             for mirror in self._mirrors(failures):
                 loaded = self._from_mirror(mirror, failures)
                 if loaded is not None:
                     return loaded
                 self._means.progress.note(f"{self._upstream.name}: {mirror.url}: {failures.errors[-1].message}")
-        if self._means.limits.offline or failures.are_behind:
+        if is_offline or failures.are_behind:
             remembered = self._from_memory()
             if remembered is not None:
                 return remembered
-        self._skip(failures.worst(self._upstream, offline=self._means.limits.offline))
+        self._skip(failures.worst(self._upstream, offline=is_offline))
         return None
 
     def _skip(self, error: RepobuildError) -> None:

@@ -160,16 +160,15 @@ class Run:
         return self.manifest_of(target).describe(
             target,
             region=self.region,
-            host_mirrors=self.host_mirrors,
+            host_mirrors=self.host_mirrors or None,
             only_repo_packages=self.only_repo_packages,
         )
 
     @cached_property
-    def host_mirrors(self) -> tuple[HostMirror, ...]:
-        """What this machine's own package managers are configured with."""
-        is_of_use = self.region == "host" or (self.region in {None, "auto"} and not self.offline)
-        if not is_of_use:
-            return ()
+    def host_mirrors(self) -> tuple[HostMirror, ...] | None:
+        """What this machine's own package managers are configured with; None where the run has no use for it."""
+        if self.offline or self.region not in {None, "auto", "host"}:
+            return None
         return (*host.apt_mirrors(progress=self.voice), *host.yum_repositories(progress=self.voice))
 
     def lock_path(self, target: Target) -> Path:

@@ -93,8 +93,13 @@ def nginx(
         text = _portal(run, lone)
     else:
         text = webserver.nginx_config(lone)
-    if not webserver.validate(text, locations=form == "locations"):
+    judgement = webserver.validate(text, locations=form == "locations")
+    if not judgement.was_asked:
         err("there is no nginx here, so its own check was left out")
+    if "server_names_hash_" in text:
+        err("the names need more room (server_names_hash_…): nginx refuses that twice, so take it out of nginx.conf")
+    for each in judgement.warnings:
+        err(f"warning of nginx: {each}")
     _hand_over(run, "config", text, path)
 
 
@@ -120,6 +125,8 @@ def _portal(run: Run, lone: webserver.NginxSpec) -> str:
     text = webserver.portal_config(spec)
     if not any(site.kind is SiteKind.HOME and site.domain for site in portal.sites):
         err("infra_portal has no `home` with a domain, so nothing serves the repositories")
+    if not portal.users and any(site.auth and site.domain for site in portal.sites):
+        err("nginx_users names nobody, so no one may enter sites with `auth` unless the password file is made by hand")
     absent = [each for each in webserver.certificates(spec) if not os.access(each, os.F_OK)]
     if absent:
         err(f"nginx starts only where these files are, and here they are not: {', '.join(absent)}")
@@ -130,6 +137,10 @@ def _write_users(run: Run, path: Path | None) -> None:
     if path is None:
         raise UsageError("passwords go to a file, not to a terminal or a log", "name it: -o /etc/nginx/.htpasswd")
     portal = run.general.portal
+    if not portal.users:
+        raise UsageError(
+            f"nobody may enter: {run.manifests.path} names no nginx_users", "name them with their passwords"
+        )
     pipeline.write_secret(path, webserver.users_file(portal).encode(), is_for_group=True)
     err(f"for the owner and group alone: let nginx's group read it, as with chgrp www-data {path}")
     if run.json:

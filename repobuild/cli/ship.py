@@ -179,7 +179,7 @@ def check(run: Run, places: Sequence[str], public_key: Path | None) -> None:
 def _check(session: pipeline.Session, path: Path, key: Path | None) -> "Receipt":
     if path.is_dir():
         return pipeline.check(session, path, key)
-    if path.suffix == ".lock":
+    if path.suffix == ".lock" or (path.is_file() and pipeline.is_lock(path)):
         return pipeline.check_lock(session, path)
     return pipeline.check_bundle(session, path, key)
 

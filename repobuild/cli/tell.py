@@ -31,7 +31,8 @@ _FILE = ("name", "version", "arch", "filename", "sha256", "size", "upstream")
 def why(run: Run, package: str, target: str | None) -> int:
     """Say why PACKAGE is in the lock of TARGET: the shortest chain from a want to it; or why it is not.
 
-    PACKAGE is a name, NAME=VERSION, NAME.ARCH or a file name. Needs no network. Exit 4 when it is not there.
+    PACKAGE is what a want may be, NAME.ARCH, a file name, or what a package provides. Needs no network. Exit 4 when it
+    is not there.
     """
     (chosen,) = run.targets((target,) if target else ())
     job, unread = _known(run, chosen)
@@ -72,7 +73,8 @@ def _known(run: Run, target: Target) -> tuple[Job | None, Sequence[Upstream]]:
 
 def _print_present(present: "pipeline.Present", *, verbose: bool) -> None:
     package = present.choice.package
-    out(f"{package.name} {package.version} {package.arch} of {package.upstream}, {size(package.size)}")
+    provides = f", which provides {present.provides}" if present.provides else ""
+    out(f"{package.name} {package.version} {package.arch} of {package.upstream}, {size(package.size)}{provides}")
     for chain in present.chains if verbose else present.chains[:1]:
         for line in _lines(chain):
             out(f"  {line}")
@@ -100,6 +102,7 @@ def _why_json(answer: "pipeline.Why") -> Mapping[str, object]:
             {
                 **fields(each.choice.package, _PACKAGE),
                 "why": each.choice.why,
+                "provides": each.provides or None,
                 "chains": [_chain_json(chain) for chain in each.chains],
             }
             for each in answer.present
@@ -203,12 +206,15 @@ def _named(change: "Change") -> str:
 def report(run: Run, place: str | None, path: Path | None, *, sbom: bool, no_proof: bool) -> None:
     """Write one HTML page that tells what is inside, what it costs, where it comes from and what was proven.
 
-    It needs nothing else to be read: mail it. PATH is a lock or a repository's folder.
+    It needs nothing else to be read: mail it. PATH is a lock, a repository's folder or a bundle.
     """
+    is_path = place is not None and ("/" in place or Path(place).exists())
+    if is_path and run.lock is not None:
+        raise UsageError(f"--lock names the lock of a target, and this is a path: {place}", "name one of the two")
     modules: Mapping[str, str] = {}
     with run.session() as session:
-        if place is not None and ("/" in place or Path(place).exists()):
-            opened = pipeline.open_place(session, Path(place))
+        if is_path:
+            opened = pipeline.open_place(session, Path(place or ""))
         else:
             (target,) = run.targets((place,) if place else ())
             opened = pipeline.open_target(session, target, run.general.name, run.lock_path(target))

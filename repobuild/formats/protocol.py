@@ -277,6 +277,12 @@ class Format(Protocol):
     def want_for(self, package: Package) -> str:
         """Return the want that stands for exactly this package."""
 
+    def split_want(self, want: str) -> tuple[str, str]:
+        """Return the name that a want is for, and the version, "" for any."""
+
+    def is_named(self, package: Package, want: str) -> bool:
+        """Say whether a want names this package itself: by name or glob, with version or architecture or without."""
+
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
         """Prove a package by its own signature, as `verify: packages` asks; VerificationError when that fails."""
 

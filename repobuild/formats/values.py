@@ -27,6 +27,10 @@ class Detail:
     homepage: str
     needs: tuple[Need, ...]
     """Those that something else in the set meets."""
+    provides: tuple[str, ...] = ()
+    """Names beside its own by which others ask for it, sorted."""
+    is_base: bool = False
+    """Whether the empty base asks for it, of whatever is wanted: of several versions the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class Manifest:
         target: Target,
         *,
         region: str | None = None,
-        host_mirrors: tuple[HostMirror, ...] = (),
+        host_mirrors: tuple[HostMirror, ...] | None = None,
         allow_unverified: frozenset[str] = frozenset(),
         recommends: bool | None = None,
         only_repo_packages: bool = False,
@@ -132,7 +132,8 @@ class Manifest:
         Args:
             target: what to build for.
             region: `auto`, `host` or a key of `baseurl`; None for the manifest's own word.
-            host_mirrors: what the build machine's own package manager is configured with.
+            host_mirrors: what the build machine's own package manager is configured with; None where nobody asked it,
+                as nothing is to be fetched.
             allow_unverified: names of upstreams and URL packages accepted unverified by the operator; those that are
                 not there, or whose keys are known, are left as they are (see `acceptable`).
             recommends: whether weak dependencies are followed; None for the manifest's word, else the family's habit.
@@ -214,7 +215,7 @@ class Manifest:
         target: Target,
         *,
         region: str | None = None,
-        host_mirrors: tuple[HostMirror, ...] = (),
+        host_mirrors: tuple[HostMirror, ...] | None = None,
         only_repo_packages: bool = False,
     ) -> Description:
         """Return what a person wants to see of a target before a run; keys need not be there for it.
@@ -260,17 +261,17 @@ class Manifest:
     def _values(self, target: Target, entry: UpstreamEntry | None = None) -> Mapping[str, str]:
         return variables(target, self.admin_ip, releasever="" if entry is None else entry.releasever(target))
 
-    def _route(self, region: str | None, host_mirrors: tuple[HostMirror, ...]) -> Route:
+    def _route(self, region: str | None, host_mirrors: tuple[HostMirror, ...] | None) -> Route:
         name = self.region if region is None else region
         known = sorted({*REGIONS, *(key for entry in self.upstreams for key in entry.baseurl)})
         if name not in known:
             raise UsageError(f"no such region: {name!r}{did_you_mean(name, known)}", f"regions: {', '.join(known)}")
-        if name == HOST and not host_mirrors:
+        if name == HOST and host_mirrors == ():
             raise UsageError(
                 "region 'host' needs a mirror in this machine's own package sources, and there is none",
                 f"use `--region {AUTO}`, which falls back to the manifest's mirrors",
             )
-        return Route(name, host_mirrors)
+        return Route(name, host_mirrors or ())
 
     def _upstreams(
         self, entries: tuple[UpstreamEntry, ...], target: Target, route: Route, allow_unverified: frozenset[str]

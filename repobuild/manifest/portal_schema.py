@@ -18,7 +18,7 @@ from repobuild.errors import UsageError
 from repobuild.manifest.document import Scalar
 from repobuild.manifest.generation import Generation
 from repobuild.manifest.reading import Fields, Place, doubt_of, redacted
-from repobuild.portal import DnsRecord, Portal, Site, SiteKind, SslMode
+from repobuild.portal import LOCAL_NAMES, DnsRecord, Portal, Site, SiteKind, SslMode
 
 KEYS = ("infra_portal", "dns_records", "nginx_sslmode", "nginx_port", "nginx_ssl_port", "nginx_users")
 """Keys of the document that this module reads."""
@@ -43,6 +43,8 @@ _HOME = "home"
 _BESIDE = ("admin_ip", "generation", "repo_endpoint", "repo_home", "repo_name", "version")
 """Keys that say something of a portal too."""
 _MAX_SITES = 500
+_MAX_NAME = 64
+"""Characters of a site's name, which may become a realm, the file of a log and a backend's name."""
 _MAX_DOMAINS = 100
 _MAX_PASSWORD = 128
 _UNSAID = "one that is not repeated here"
@@ -87,7 +89,7 @@ def _sites(items: Mapping[str, Place], admin_ip: str, mode: SslMode) -> tuple[Si
         return ()
     found = tuple(_site(name, place, admin_ip) for name, place in items.items())
     names: dict[str, str] = {}
-    domains: dict[str, str] = {}
+    domains = _of_the_home(found, admin_ip)
     for site in found:
         place = items[site.name]
         if names.setdefault(site.name.lower(), site.name) != site.name:
@@ -101,10 +103,20 @@ def _sites(items: Mapping[str, Place], admin_ip: str, mode: SslMode) -> tuple[Si
     return found
 
 
+def _of_the_home(sites: Iterable[Site], admin_ip: str) -> dict[str, str]:
+    """Return the names that the home has without saying so, where there is one."""
+    if not any(each.kind is SiteKind.HOME and each.domain for each in sites):
+        return {}
+    address = admin_ip if _refusal(check_address, admin_ip) else check_address(admin_ip, "admin_ip")
+    return {each.lower(): _HOME for each in (*LOCAL_NAMES, address) if each}
+
+
 def _site(name: str, place: Place, admin_ip: str) -> Site:
     fields = _without_empty(place.fields(_SITE_KEYS, f"a mapping of {', '.join(_SITE_KEYS)}"))
-    if _refusal(check_name, name):
-        place.wrong("a name of letters, digits, dot, dash and underscore as key", redacted(name))
+    if _refusal(check_name, name) or len(name) > _MAX_NAME:
+        place.wrong(
+            f"a name of at most {_MAX_NAME} letters, digits, dots, dashes and underscores as key", redacted(name)
+        )
     kind = SiteKind.HOME if name == _HOME else SiteKind.PATH if "path" in fields.given else SiteKind.ENDPOINT
     _check_keys(fields, kind)
     return Site(

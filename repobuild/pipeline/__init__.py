@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         write_secret,
     )
     from repobuild.pipeline.making import usage
-    from repobuild.pipeline.opening import Opened, open_place, open_target
+    from repobuild.pipeline.opening import Opened, is_lock, open_place, open_target
     from repobuild.pipeline.planning import Plan, Sum, plan, sum_of
     from repobuild.pipeline.proving import check, check_bundle, check_lock
     from repobuild.pipeline.reporting import prove, report_page, report_sbom
@@ -96,6 +96,7 @@ __all__ = [
     "finish_rotation",
     "have",
     "install",
+    "is_lock",
     "is_pending",
     "landing_page",
     "lock_job",
@@ -133,7 +134,7 @@ _LATER = {
     "homepage": ("landing_page",),
     "making": ("usage",),
     "planning": ("Plan", "Sum", "plan", "sum_of"),
-    "opening": ("Opened", "open_place", "open_target"),
+    "opening": ("Opened", "is_lock", "open_place", "open_target"),
     "telling": ("compare", "cost"),
     "reporting": ("prove", "report_page", "report_sbom"),
     "syncing": ("Outcome", "is_pending", "sync", "sync_all"),

@@ -32,7 +32,7 @@ class Opened:
     @property
     def is_bundle(self) -> bool:
         """Whether it is neither a folder nor the lock itself."""
-        return not self.path.is_dir() and not _is_lock(self.path)
+        return not self.path.is_dir() and not is_lock(self.path)
 
     @property
     def target(self) -> Target:
@@ -69,7 +69,7 @@ def open_place(session: Session, path: Path) -> Opened:
         return Opened(lock.read(text, f"the lock in {path}"), text, path, path)
     if not path.is_file():
         raise UsageError(f"there is no such lock, repository or bundle: {path}")
-    text = _content(path) if _is_lock(path) else _text_in_bundle(session, path.absolute())
+    text = _content(path) if is_lock(path) else _text_in_bundle(session, path.absolute())
     return Opened(lock.read(text, str(path)), text, path)
 
 
@@ -113,11 +113,13 @@ def details_of(session: Session, opened: Opened) -> tuple[Detail, ...]:
 
 
 def graph_of(details: Sequence[Detail]) -> Graph:
-    """Return who needs whom."""
-    return Graph(len(details), (need for each in details for need in each.needs))
+    """Return who needs whom, and whom the empty base asks for."""
+    base = (number for number, each in enumerate(details) if each.is_base)
+    return Graph(len(details), (need for each in details for need in each.needs), base)
 
 
-def _is_lock(path: Path) -> bool:
+def is_lock(path: Path) -> bool:
+    """Say whether a file begins as a lock does, whatever its name; a bundle never does."""
     with disk_errors(path), path.open("rb") as file:
         return file.read(1) == b"{"
 

@@ -40,4 +40,4 @@ def costs_in(opened: Opened, graph: Graph) -> costs.Costs:
     """Return what the wants of a lock cost, given its needs."""
     chosen = opened.lock
     sizes = [each.size for each in opened.packages]
-    return costs.count(graph, sizes, base_of(chosen), wants_of(chosen, opened.form.want_for))
+    return costs.count(graph, sizes, base_of(chosen, graph), wants_of(chosen, opened.form.want_for))

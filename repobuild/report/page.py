@@ -21,6 +21,8 @@ _MAX_TIME = 253_402_300_799
 """The last second of the year 9999."""
 _MAX_SUMMARY = 120
 """Characters of a package's own words."""
+_MAX_TAKEN = 60
+"""Packages of a want that are named."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SMALLEST = 0.0008
 """Share of the map below which a want is drawn together with the other small ones of its module."""
@@ -85,7 +87,7 @@ def _proof(spec: ReportSpec) -> Iterator[str]:
         return
     proof: ProofSummary = spec.proof
     if proof.problems:
-        yield f'<p class="bad"><strong>{len(proof.problems)} problems.</strong></p>\n<ul>'
+        yield f'<p class="bad"><strong>{_problems(len(proof.problems))}.</strong></p>\n<ul>'
         yield from (f"<li>{_text(each)}</li>" for each in proof.problems)
         yield "</ul>"
     else:
@@ -192,10 +194,16 @@ def _wants(spec: ReportSpec) -> Iterator[str]:
 
 
 def _want(each: Wanted) -> str:
-    taken = f"<small>{_text(', '.join(each.taken))[:2000]}</small>" if each.taken else ""
+    taken = f"<small>{_text(_joined(each.taken))}</small>" if each.taken else ""
     amounts = (("alone", each.alone), ("in addition", each.added), ("freed", each.freed))
     cells = "".join(f'<td class="n" data-l="{label}">{_size(size)} in {count}</td>' for label, (count, size) in amounts)
     return f'<tr><th scope="row">{_text(each.want)}{taken}</th><td>{_text(each.module)}</td>{cells}</tr>'
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return names as a list that says how many it leaves out."""
+    more = len(names) - _MAX_TAKEN
+    return ", ".join((*names[:_MAX_TAKEN], *([f"and {more} more"] if more > 0 else ())))
 
 
 def _packages(spec: ReportSpec) -> Iterator[str]:
@@ -278,6 +286,10 @@ def _licences(spec: ReportSpec) -> Iterator[str]:
         for each in order
     )
     yield from _table("Licences", "terms", ("Licence", "#Packages"), rows)
+
+
+def _problems(number: int) -> str:
+    return f"{number} problem" if number == 1 else f"{number} problems"
 
 
 def _count(number: int, noun: str) -> str:

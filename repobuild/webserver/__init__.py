@@ -5,6 +5,7 @@ sites         the portal: the home, other servers behind it, folders
 users         who may enter
 page          the landing page
 names         the portal's names for others, and the time
+statements    nginx's way of reading statements and words
 validation    nginx's own word on what was written for it
 
 Everything is written from checked values only; none holds a sign that means something to its reader. What an operator
@@ -23,10 +24,11 @@ from repobuild.webserver.page import PageRepository, PageSpec, landing_page
 from repobuild.webserver.repositories import NginxSpec, nginx_config, nginx_locations
 from repobuild.webserver.sites import PortalSpec, certificates, linked_sites, portal_config
 from repobuild.webserver.users import users_file
-from repobuild.webserver.validation import validate
+from repobuild.webserver.validation import Judgement, validate
 
 __all__ = [
     "PRIVATE_NETWORKS",
+    "Judgement",
     "NginxSpec",
     "PageRepository",
     "PageSpec",

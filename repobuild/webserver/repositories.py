@@ -5,14 +5,22 @@ already there (Pigsty's home). Both say the same about every file, see `media`. 
 holds a sign that means something to nginx; `validate` asks nginx itself.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from repobuild import media
 from repobuild.checked import check_address, check_host, check_path, check_port, check_prefix
 from repobuild.errors import UsageError
+from repobuild.formats.protocol import NODE_MODULE
 
 HEADER = "# Written by repobuild; the next run replaces this file."
+_BUCKET = 64
+"""Bytes of a bucket of nginx's table of server names, where nobody says more: a line of the processor's cache."""
+_MANY_NAMES = 50
+"""Names above which the usual table, of 512 buckets, may have no room."""
+_CROWD = 8
+"""Names for which there is room in a bucket then."""
 _MAX_VALUES = 100
 """Server names, addresses and repositories, each."""
 
@@ -29,7 +37,7 @@ class NginxSpec:
     server_names: tuple[str, ...] = ()
     """Host names and addresses that clients use; nginx compares them with the Host header."""
     addresses: tuple[str, ...] = ()
-    """IP addresses to listen on; all IPv4 addresses when empty."""
+    """IP addresses to listen on; when empty all IPv4 addresses, and all of IPv6 where a server name is one."""
     default_server: bool = False
     """Whether this server also answers to every other name on its port."""
 
@@ -42,9 +50,9 @@ def nginx_config(spec: NginxSpec) -> str:
     """
     port = check_port(spec.port, "port")
     flag = " default_server" if spec.default_server is True else ""
-    addresses = [_listen_address(each) for each in _values(spec.addresses, "addresses")] or [""]
     names = [server_name(each) for each in _values(spec.server_names, "server names")]
-    lines = [HEADER, "server {"]
+    addresses = [_listen_address(each) for each in _values(spec.addresses, "addresses")] or everywhere(names)
+    lines = [HEADER, *names_hash(names), "server {"]
     lines += [f"    listen {address}{port}{flag};" for address in addresses]
     if names:
         lines.append(f"    server_name {' '.join(names)};")
@@ -62,16 +70,54 @@ def nginx_locations(spec: NginxSpec) -> str:
     return "\n".join([HEADER, *repositories(spec.home, spec.repositories), ""])
 
 
+def everywhere(names: Iterable[str]) -> Sequence[str]:
+    """Return where servers of these names listen: on IPv4, and on IPv6 where a name is an address of it.
+
+    Nowhere else, since nginx does not start where the system has no IPv6.
+    """
+    return ("", "[::]:") if any(":" in name for name in names) else ("",)
+
+
+def names_hash(names: Sequence[str]) -> Sequence[str]:
+    """Return what gives nginx's table of server names room, where they do not fit into the usual one.
+
+    An entry is a pointer and the name with its length, and a bucket ends with a pointer (ngx_hash_init).
+    """
+    longest = max((len(name) for name in names), default=0)
+    entry = 8 + (longest + 2 + 7) // 8 * 8
+    is_crowded = len(names) > _MANY_NAMES
+    bucket = max(_BUCKET, _power_of_two(entry * (_CROWD if is_crowded else 1) + 8))
+    return (
+        *([f"server_names_hash_max_size {_power_of_two(len(names))};"] if is_crowded else ()),
+        *([f"server_names_hash_bucket_size {bucket};"] if bucket > _BUCKET else ()),
+    )
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
 def repositories(home: str, prefixes: Sequence[str], *, is_open: bool = False) -> Iterator[str]:
     """Yield the locations of repositories, whose URL paths have both slashes, below `home`.
 
-    With `is_open` they ask for no password where the rest of the server does: package managers have none.
+    With `is_open` they ask for no password where the rest of the server does, nor do the client files and keys beside
+    them: package managers have none.
     """
     folder = check_path(home, "home")
     for prefix in sorted({check_prefix(each, "repository") for each in _values(prefixes, "repositories")}):
         yield ""
         # ^~: the regular expressions of a server that includes this have no say about our files.
         yield from location(f"^~ {prefix}", folder, *(["auth_basic off;"] if is_open else []))
+        if is_open:
+            yield ""
+            yield from location(f'~ "{_beside(prefix)}"', folder, "auth_basic off;", is_listed=False)
+
+
+def _beside(prefix: str) -> str:
+    """Return what the client files and keys of a repository match, which lie beside it."""
+    above, _, name = prefix.rstrip("/").rpartition("/")
+    files = rf"(?:{re.escape(name)}|{NODE_MODULE})\.(?:list|sources|repo)|{re.escape(name)}(?:-packages)?\.(?:gpg|asc)"
+    return f"^{re.escape(above)}/(?:{files})$"
 
 
 def indented(lines: Iterable[str], depth: int = 1) -> Iterator[str]:

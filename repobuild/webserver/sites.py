@@ -17,13 +17,19 @@ from repobuild.checked import (
     check_statements,
 )
 from repobuild.errors import UsageError
-from repobuild.portal import Portal, Site, SiteKind, SslMode
-from repobuild.webserver.repositories import HEADER, indented, location, repositories, server_name
+from repobuild.portal import LOCAL_NAMES, Portal, Site, SiteKind, SslMode
+from repobuild.webserver.repositories import (
+    HEADER,
+    everywhere,
+    indented,
+    location,
+    names_hash,
+    repositories,
+    server_name,
+)
 
 OWN_WORDS = "# The operator's own words (config), passed on as they are:"
 _SCHEMES = ("http", "https")
-_LOCAL_NAMES = ("localhost", "127.0.0.1")
-"""Under which the node's own exporter asks the home for nginx's state."""
 _LIVE = "/etc/letsencrypt/live"
 _PROXY = (
     "proxy_set_header Host $host;",
@@ -79,7 +85,8 @@ def portal_config(spec: PortalSpec) -> str:
         UsageError: when a value is not of its type, naming the field.
     """
     sites = sorted((each for each in spec.portal.sites if each.domain), key=_is_no_home)
-    lines = [HEADER, *(_MAP if any(each.websocket for each in sites) else ())]
+    names = [name for each in sites for name in _server_names(spec, each)]
+    lines = [HEADER, *names_hash(names), *(_MAP if any(each.websocket for each in sites) else ())]
     for site in sites:
         if site.kind is SiteKind.ENDPOINT:
             lines += ["", *_upstream(site)]
@@ -131,9 +138,9 @@ def _server(spec: PortalSpec, site: Site) -> Iterator[str]:
         yield ""
     yield "server {"
     if not leads_to_https:
-        yield f"    listen {check_port(spec.portal.port, 'nginx_port')};"
+        yield from indented(_listens(spec, check_port(spec.portal.port, "nginx_port")))
     if is_secured:
-        yield f"    listen {check_port(spec.portal.ssl_port, 'nginx_ssl_port')} ssl;"
+        yield from indented(_listens(spec, check_port(spec.portal.ssl_port, "nginx_ssl_port"), " ssl"))
     yield from indented(_names(spec, site))
     yield from indented(_secured(spec, site) if is_secured else ())
     yield from indented(_common(spec, site))
@@ -145,7 +152,7 @@ def _server(spec: PortalSpec, site: Site) -> Iterator[str]:
 def _redirect(spec: PortalSpec, site: Site) -> Iterator[str]:
     ssl_port = check_port(spec.portal.ssl_port, "nginx_ssl_port")
     yield "server {"
-    yield f"    listen {check_port(spec.portal.port, 'nginx_port')};"
+    yield from indented(_listens(spec, check_port(spec.portal.port, "nginx_port")))
     yield from indented(_names(spec, site))
     yield from indented(_challenge(spec))
     yield "    location / {"
@@ -154,12 +161,25 @@ def _redirect(spec: PortalSpec, site: Site) -> Iterator[str]:
     yield "}"
 
 
+def _listens(spec: PortalSpec, port: int, flag: str = "") -> Iterator[str]:
+    """Yield where all servers listen; they share their sockets, so that the first is the one for unknown names."""
+    portal = spec.portal
+    domains = {name for site in portal.sites if site.domain for name in (site.domain, *site.domains)}
+    told = (record.address for record in portal.records if domains.intersection(record.names))
+    return (f"listen {each}{port}{flag};" for each in everywhere((portal.address, *domains, *told)))
+
+
 def _names(spec: PortalSpec, site: Site) -> Iterator[str]:
+    yield f"server_name {' '.join(_server_names(spec, site))};"
+    yield "server_tokens off;"
+
+
+def _server_names(spec: PortalSpec, site: Site) -> Sequence[str]:
+    """Return the names of a site as nginx compares them, each once."""
     own = [check_host(each, _field(site, "domain")) for each in (site.domain, *site.domains)]
     if site.kind is SiteKind.HOME:
-        own += [*_LOCAL_NAMES, *([check_host(spec.portal.address, "admin_ip")] if spec.portal.address else [])]
-    yield f"server_name {' '.join(dict.fromkeys(server_name(each) for each in own))};"
-    yield "server_tokens off;"
+        own += [*LOCAL_NAMES, *([check_host(spec.portal.address, "admin_ip")] if spec.portal.address else [])]
+    return tuple(dict.fromkeys(server_name(each).lower() for each in own))
 
 
 def _secured(spec: PortalSpec, site: Site) -> Iterator[str]:

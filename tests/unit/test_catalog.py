@@ -566,6 +566,12 @@ def test_offline_takes_what_was_seen_last_without_asking(house: House, archive: 
     assert archive.requests.total() == 0
 
 
+def test_offline_needs_no_mirror(house: House, archive: Simulator) -> None:
+    house.load(archive.get)
+
+    assert house.versions(house.load(archive.get, house.upstream(mirrors=()), offline=True)) == ["1"]
+
+
 def test_offline_has_each_targets_own_indexes(house: House, archive: Simulator) -> None:
     house.load(archive.get)
     house.load(archive.get, target="d12.aarch64")

@@ -3,9 +3,11 @@
 import random
 import time
 
+import pytest
 from locks import graph_of, lock_of, package
 
 from repobuild import costs
+from repobuild.bases import BasePin
 from repobuild.costs import Amount, Costs
 from repobuild.formats import FORMATS
 from repobuild.graph import Graph, Need, base_of, wants_of
@@ -13,8 +15,8 @@ from repobuild.model import Lock
 
 
 def count(lock: Lock) -> Costs:
-    sizes = [choice.package.size for choice in lock.choices]
-    return costs.count(graph_of(lock), sizes, base_of(lock), wants_of(lock, FORMATS["deb"].want_for))
+    sizes, graph = [choice.package.size for choice in lock.choices], graph_of(lock)
+    return costs.count(graph, sizes, base_of(lock, graph), wants_of(lock, FORMATS["deb"].want_for))
 
 
 LOCK = lock_of(
@@ -58,6 +60,50 @@ def test_a_want_that_another_needs_costs_nothing_in_addition_and_frees_nothing()
     _, second = count(lock).wants
 
     assert (second.alone, second.added, second.freed) == (Amount(1, 10), Amount(0, 0), Amount(0, 0))
+
+
+ESSENTIAL = [
+    package("apt", depends="libc"),
+    package("bash", depends="libc", essential="yes", size=500),
+    package("bash", "2.0", depends="libc, new", essential="yes", size=600),
+    package("libc", size=1000),
+    package("new", size=7),
+    package("app", depends="bash", size=1),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "base", "freed"),
+    [
+        ("bash", ["apt", "bash", "libc"], Amount(3, 1510), Amount(0, 0)),
+        ("apt", ["apt", "bash", "libc"], Amount(3, 1510), Amount(0, 0)),
+        ("libc", ["apt", "bash", "libc"], Amount(3, 1510), Amount(0, 0)),
+        ("app", ["apt", "bash", "libc", "app"], Amount(3, 1510), Amount(1, 1)),
+    ],
+)
+def test_a_want_that_every_base_has_costs_nothing_whoever_wants_it(
+    wanted: str, names: list[str], base: Amount, freed: Amount
+) -> None:
+    packages = [each for each in ESSENTIAL if each.name in names and each.version == "1.0"]
+    found = count(lock_of(packages, {wanted: [wanted]}, base=[each for each in ("apt", "bash") if each != wanted]))
+
+    assert (found.base, found.wants[0].alone, found.wants[0].added, found.wants[0].freed) == (base, freed, freed, freed)
+
+
+def test_of_several_versions_of_what_the_base_has_the_older_ones_are_the_wants() -> None:
+    lock = lock_of(ESSENTIAL[:-1], {"bash=1.0": ["bash"]}, base=["apt"], taken=(("bash=1.0", "bash_1.0_all.deb"),))
+
+    assert count(lock).wants[0].freed == Amount(1, 500)
+
+
+@pytest.mark.parametrize(("is_resolved", "size"), [(False, 500), (True, 0)])
+def test_on_a_machine_that_has_packages_what_every_system_has_is_a_want_like_others(
+    is_resolved: bool, size: int
+) -> None:
+    pins = (BasePin("node", "a" * 64, is_resolved=True), BasePin("empty", "", is_resolved))
+    lock = lock_of([ESSENTIAL[1]], {"bash": ["bash"]}, bases=pins)
+
+    assert count(lock).wants[0].freed.size == size
 
 
 def test_each_package_is_borne_by_the_first_want_that_needs_it() -> None:

@@ -19,6 +19,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 PART = st.from_regex(r"[a-z0-9][a-z0-9+.~-]{0,12}", fullmatch=True)
 DIGEST = st.binary(min_size=32, max_size=32).map(bytes.hex)
 NUMBER = st.integers(0, (1 << 53) - 1)
+TIME = st.integers(0, (1 << 33) - 1)
 PACKAGE = st.builds(
     Package,
     name=PART,
@@ -36,14 +37,14 @@ PIN = st.builds(
     name=TEXT,
     path=TEXT,
     sha256=st.one_of(st.just(""), DIGEST),
-    date=NUMBER,
+    date=TIME,
     signer=TEXT,
     verify=st.sampled_from(Verify),
 )
 LOCKS = st.builds(
     Lock,
     target=TEXT,
-    time=NUMBER,
+    time=TIME,
     manifest=TEXT,
     name=PART,
     version=TEXT,
@@ -220,6 +221,8 @@ HOSTILE: dict[str, bytes] = {
     "a size with a fraction": within("packages", size=1.5),
     "a size beyond numbers": within("packages", size=1 << 60),
     "a time below zero": edited(lambda fields: fields.update(time=-1)),
+    "a time after the year 2242": edited(lambda fields: fields.update(time=1 << 33)),
+    "a root's date after the year 2242": within("upstreams", date=1 << 33),
     "a time that is no number": edited(lambda fields: fields.update(time=float("nan"))),
     "a time without end": edited(lambda fields: fields.update(time=float("inf"))),
     "options as a list": edited(lambda fields: fields.update(options=[])),

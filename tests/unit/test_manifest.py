@@ -477,11 +477,18 @@ def test_region_host_needs_mirrors_and_has_none_for_what_they_cannot_serve() -> 
     manifest = read(SEVERAL)
 
     with pytest.raises(UsageError, match="there is none"):
-        manifest.job(D12, region="host")
+        manifest.job(D12, region="host", host_mirrors=())
     found = {each.name: each.mirrors for each in manifest.job(D12, region="host", host_mirrors=HOST).upstreams}
 
     assert () == found["local"]
     assert found["base"]
+
+
+def test_region_host_needs_no_mirror_where_nothing_is_fetched() -> None:
+    manifest = read(f"region: host\n{SEVERAL}")
+
+    assert manifest.job(D12).digest == manifest.job(D12, host_mirrors=HOST).digest
+    assert [each["name"] for each in manifest.describe(D12).to_json()["upstreams"]] == ["base", "security", "local"]
 
 
 def test_region_host_uses_only_the_hosts_mirrors() -> None:

@@ -136,12 +136,15 @@ def test_an_empty_text_says_nothing_as_in_pigstys_inventories(tmp_path: Path) ->
         ("a: { endpoint: 'a:1', path: /x }", "infra_portal.a.endpoint: an endpoint has no effect here: `path` counts before it"),
         ("home: { domain: a, enforce_https: true }", "infra_portal.home.enforce_https: the home keeps http"),
         ("a: { endpoint: 'a:1', domain: x }\n  b: { endpoint: 'a:2', domain: X }", "expected a domain of its own, not one of 'a' too"),
+        ("home: { domain: h }\n  a: { endpoint: 'a:1', domain: Localhost }", "expected a domain of its own, not one of 'home' too"),
+        ("home: { domain: h }\n  a: { endpoint: 'a:1', domain: b, domains: [127.0.0.1] }", "not one of 'home' too, got '127.0.0.1'"),
+        (f"{'a' * 65}: {{ endpoint: 'a:1' }}", "expected a name of at most 64 letters"),
         ("a: { endpoint: 'a:1' }\n  A: { endpoint: 'a:2' }", "expected another name than 'a', in more than its case"),
         ("a: { endpoint: 'a:0' }", "infra_portal.a.endpoint: expected host:port"),
         ("a: { endpoint: a }", "infra_portal.a.endpoint: expected host:port, got 'a'"),
         ("a: { endpoint: '{{ x }}:1' }", "Jinja is not evaluated"),
         ("a: { endpoint: 'a:1', config: 'return 404' }", "infra_portal.a.config: expected whole statements with matching braces"),
-        ("a b: { endpoint: 'a:1' }", "expected a name of letters, digits, dot, dash and underscore as key"),
+        ("a b: { endpoint: 'a:1' }", "expected a name of at most 64 letters, digits, dots, dashes and underscores as key"),
         ("a: x", "infra_portal.a: expected a mapping of domain"),
     ],
 )  # fmt: skip
@@ -150,6 +153,27 @@ def test_what_is_wrong_with_a_site_is_said_with_its_line(said: str, expected: st
 
     assert any(expected in each for each in found)
     assert all(re.match(r"folder/m\.yml:[23]: ", each) for each in found)
+
+
+@pytest.mark.parametrize("address", ["10.10.10.10", "FD00::1", "node.example"])
+def test_the_nodes_address_is_the_homes(address: str) -> None:
+    site = f"a: {{ endpoint: 'a:1', domain: '{address.lower()}' }}"
+    (found,) = problems(f"admin_ip: {address}\ninfra_portal:\n  home: {{ domain: h }}\n  {site}\n")
+
+    assert found.startswith("folder/m.yml:4: infra_portal.a: expected a domain of its own, not one of 'home' too")
+    assert portal(f"admin_ip: {address}\ninfra_portal:\n  {site}\n").sites[0].domain == address.lower()
+
+
+@pytest.mark.parametrize("more", ["auth: true", "websocket: true", "auth: true, path: /x"])
+def test_the_longest_name_of_a_site_is_written(more: str) -> None:
+    name = "a" * 64
+    found = portal(
+        f"infra_portal: {{ {name}: {{ domain: d, endpoint: 'a:1', {more} }} }}\n".replace(
+            "endpoint: 'a:1', auth: true, path", "auth: true, path"
+        )
+    )
+
+    assert portal_config(replace(SPEC, portal=found))
 
 
 def test_what_has_no_effect_in_pigstys_inventory_is_a_warning(tmp_path: Path) -> None:

@@ -112,6 +112,19 @@ def test_passwords_go_to_a_file_for_owner_and_group_and_nowhere_else(
     assert "secret" not in path.read_text()
 
 
+def test_that_nobody_may_enter_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.yml"
+    path.write_text("infra_portal: { home: { domain: h.pigsty, auth: true } }\n")
+
+    code, _, err = said(capsys, path, "nginx")
+    refused, _, reason = said(capsys, path, "nginx", "--users", "-o", str(tmp_path / "users"))
+
+    assert (code, refused) == (0, 2)
+    assert "nginx_users names nobody" in err
+    assert "names no nginx_users" in reason
+    assert not (tmp_path / "users").exists()
+
+
 def test_names_for_dnsmasq_and_as_hosts(manifest: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _, out, _ = said(capsys, manifest, "dns")
     assert out.splitlines()[1:3] == ["host-record=m.pigsty,10.10.10.11", "host-record=h.pigsty,10.10.10.10"]

@@ -22,8 +22,17 @@ from repobuild import media
 from repobuild.checked import check_statements
 from repobuild.errors import ProofError, UsageError
 from repobuild.manifest import load
-from repobuild.portal import Portal, Site, SiteKind, SslMode
-from repobuild.webserver import PortalSpec, certificates, linked_sites, portal_config, users_file, validate
+from repobuild.portal import DnsRecord, Portal, Site, SiteKind, SslMode
+from repobuild.webserver import (
+    NginxSpec,
+    PortalSpec,
+    certificates,
+    linked_sites,
+    nginx_config,
+    portal_config,
+    users_file,
+    validate,
+)
 
 needs_demo = pytest.mark.skipif(not DEMO.exists(), reason="no shared data here")
 needs_openssl = pytest.mark.skipif(not OPENSSL.exists(), reason="openssl is not installed")
@@ -50,7 +59,8 @@ FRAGMENTS = [
 
 def with_config(config: str) -> str:
     endpoint, home, folder = PORTAL.sites
-    portal = replace(PORTAL, sites=(replace(endpoint, config=config), home, folder), ssl_mode=SslMode.DISABLE)
+    sites = (replace(endpoint, config=config), replace(home, domains=()), folder)
+    portal = replace(PORTAL, sites=sites, ssl_mode=SslMode.DISABLE)
     return portal_config(replace(SPEC, portal=portal))
 
 
@@ -68,7 +78,7 @@ def demo_spec(place: Path, mode: SslMode) -> PortalSpec:
 @needs_demo
 @pytest.mark.parametrize("mode", list(SslMode))
 def test_nginx_takes_the_demo_portal_without_its_certificates(mode: SslMode, tmp_path: Path) -> None:
-    assert validate(portal_config(demo_spec(tmp_path, mode)))
+    assert validate(portal_config(demo_spec(tmp_path, mode))).is_clean
 
 
 @needs_nginx
@@ -83,7 +93,7 @@ def test_nginx_takes_the_demo_portal_as_it_stands_with_real_certificates(mode: S
         make_certificate(tmp_path / "live" / name, ("fullchain.pem", "privkey.pem"), name)
 
     assert judged(tmp_path, text) == ""
-    assert validate(text)
+    assert validate(text).is_clean
     assert len(certificates(spec)) == (0 if mode is SslMode.DISABLE else 8)
 
 
@@ -102,7 +112,7 @@ def test_a_certificate_that_is_here_is_read(tmp_path: Path) -> None:
 @needs_nginx
 @pytest.mark.parametrize("config", GOOD_WORDS)
 def test_nginx_takes_the_operators_own_words(config: str) -> None:
-    assert validate(with_config(config))
+    assert validate(with_config(config)).is_clean
 
 
 @needs_nginx
@@ -128,6 +138,63 @@ def is_whole(words: str) -> bool:
     return False
 
 
+WRITING = [
+    "client_body_temp_path {0}/new;",
+    "access_log\n {0}/new;",
+    "'access_log' \"{0}/new\" combined buffer=1k;",
+    "location /x {{ error_log {0}/new debug; }}",
+    "set $a x}}; proxy_temp_path '{0}/new' 1 2; fastcgi_temp_path {0}/new2;",
+    'set $a "x\\";"; access_log # {{\n{0}/new;',
+    "set $a ${{host}}; uwsgi_temp_path {0}/new2; scgi_temp_path {0}/new 1;",
+    "listen unix:{0}/new;",
+    "include {0}/more;",
+]
+
+
+@needs_nginx
+@pytest.mark.parametrize("words", WRITING)
+def test_nginx_writes_nothing_where_the_operators_own_words_say(words: str, tmp_path: Path) -> None:
+    (tmp_path / "more").write_text(f"access_log {tmp_path}/new;")
+
+    validate(with_config(words.format(tmp_path)))
+
+    assert [each.name for each in tmp_path.iterdir()] == ["more"]
+
+
+@needs_nginx
+def test_nginx_writes_nothing_wherever_in_whole_statements_a_file_is_named(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    naming = ["'access_log'", "access_log\n", f" {tmp_path}/a", f"'{tmp_path}/b'", f"error_log {tmp_path}/c;", ";\n"]
+    tried = 0
+    while tried < 100:
+        words = "".join(chance.choices(FRAGMENTS + naming, k=chance.randint(2, 9)))
+        if str(tmp_path) not in words or not is_whole(words):
+            continue
+        tried += 1
+        with suppress(ProofError):
+            validate(with_config(words))
+
+        assert list(tmp_path.iterdir()) == [], words
+
+
+@needs_nginx
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_backend_in_the_operators_own_words_that_nobody_here_knows_is_no_fault(scheme: str) -> None:
+    words = f"location /x {{ {'proxy' if scheme else 'fastcgi'}_pass {scheme}no-such-host.invalid:99; }}"
+
+    assert validate(with_config(words)).is_clean
+
+
+@needs_nginx
+def test_what_nginx_does_otherwise_than_it_is_written_is_told() -> None:
+    site = Site(name="a", kind=SiteKind.ENDPOINT, domain="d.pigsty", endpoint="a:1")
+    portal = Portal(sites=(*PORTAL.sites[1:], site), ssl_mode=SslMode.DISABLE)
+
+    (warning,) = validate(portal_config(replace(SPEC, portal=portal))).warnings
+
+    assert warning.startswith('conflicting server name "d.pigsty" on 0.0.0.0:80, ignored')
+
+
 @needs_nginx
 def test_nginx_says_what_is_wrong_with_the_operators_own_words() -> None:
     with pytest.raises(ProofError, match='unknown directive "nonsense"'):
@@ -138,7 +205,65 @@ def test_nginx_says_what_is_wrong_with_the_operators_own_words() -> None:
 def test_a_backend_that_nobody_here_knows_is_no_fault() -> None:
     site = Site(name="a", kind=SiteKind.ENDPOINT, domain="a", endpoint="no-such-host.invalid:8080")
 
-    assert validate(portal_config(replace(SPEC, portal=Portal(sites=(site,), ssl_mode=SslMode.DISABLE))))
+    assert validate(portal_config(replace(SPEC, portal=Portal(sites=(site,), ssl_mode=SslMode.DISABLE)))).is_clean
+
+
+@needs_nginx
+@pytest.mark.parametrize("count", [1, 49, 51, 500])
+@pytest.mark.parametrize("length", [20, 46, 47, 62, 150, 253])
+def test_nginx_has_room_for_names_of_any_length_and_number(length: int, count: int) -> None:
+    names = [f"n{number}.{'.'.join(['x' * 61] * 4)}"[: length - 1] + "y" for number in range(count)]
+    sites = (
+        Site(name=f"s{at}", kind=SiteKind.PATH, domain=names[at], domains=tuple(names[at + 1 : at + 100]), path="/x")
+        for at in range(0, count, 100)
+    )
+
+    assert validate(portal_config(replace(SPEC, portal=Portal(sites=tuple(sites), ssl_mode=SslMode.DISABLE)))).is_clean
+    if count == 1:
+        assert validate(nginx_config(NginxSpec(home="/www", repositories=(), server_names=(names[0],)))).is_clean
+
+
+def test_usual_names_need_no_word_that_nginx_conf_may_have_too() -> None:
+    assert "server_names_hash" not in portal_config(SPEC)
+
+
+IP6 = Portal(sites=PORTAL.sites[1:], records=PORTAL.records, ssl_mode=SslMode.DISABLE, address="fd00::1")
+
+
+@pytest.mark.parametrize(
+    ("portal", "is_there"),
+    [
+        (replace(IP6, address="10.1.1.1"), False),
+        (IP6, True),
+        (replace(IP6, address="", sites=(replace(IP6.sites[0], domains=("fd00::2",)),)), True),
+        (replace(IP6, address="", records=(DnsRecord("fd00::2", ("h.pigsty",)),)), True),
+        (replace(IP6, address="", records=(DnsRecord("fd00::2", ("other.pigsty",)),)), False),
+    ],
+)
+def test_the_portal_listens_on_ipv6_where_its_names_lead_there(portal: Portal, is_there: bool) -> None:
+    text = portal_config(replace(SPEC, portal=portal))
+
+    assert ("listen [::]:80;" in text) is is_there
+    assert text.count("listen 80;") == text.count("server {")
+
+
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@needs_nginx
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_a_home_with_an_ipv6_address_is_reached_by_it(tmp_path: Path) -> None:
+    lay_out(tmp_path / "www")
+    port = free_port()
+    text = nginx_config(NginxSpec(home=f"{tmp_path}/www", repositories=(), port=port, server_names=("fd00::1",)))
+    text = text.replace("listen [::]:", "listen [::1]:").replace(f"listen {port}", f"listen 127.0.0.1:{port}")
+
+    with running(tmp_path, text, port), socket.create_connection(("::1", port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\nHost: [fd00::1]\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
 
 
 def test_only_sites_with_a_domain_are_served_the_home_first() -> None:
@@ -195,6 +320,7 @@ def lay_out(home: Path) -> None:
         "index.html": b"<p>home", "pigsty/Packages": b"text", "pigsty/a_1_all.deb": b"0123456789", "pigsty/.hidden": b"secret",
         "docs/page.html": b"<p>docs", "docs/app.js": b"1", "docs/.git/config": b"secret", "files/a.txt": b"a",
         "acme/.well-known/acme-challenge/token": b"answer",
+        **{f"pigsty.{kind}": b"x" for kind in ("list", "sources", "gpg", "asc")}, "local.list": b"x", "local.repo": b"x",
     }  # fmt: skip
     for name, content in files.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
@@ -277,8 +403,30 @@ def test_the_home_serves_repositories_as_the_lone_server_does(served: Served) ->
 
 
 def test_a_home_with_auth_asks_for_a_password_but_not_package_managers(served: Served) -> None:
-    assert fetch(served.port, "/", Host="h.pigsty")[0] == 401
-    assert fetch(served.port, "/pigsty/Packages", Host="h.pigsty")[0] == 200
+    def status(path: str) -> int:
+        return fetch(served.port, path, Host="h.pigsty")[0]
+
+    closed = (
+        "/",
+        "/index.html",
+        "/pigsty-report.html",
+        "/pigsty.gpg.txt",
+        "/docs/pigsty.list",
+        "/other.list",
+        "/pigstyxgpg",
+    )
+    opened = (
+        "pigsty.list",
+        "pigsty.sources",
+        "pigsty.gpg",
+        "pigsty.asc",
+        "local.list",
+        "local.repo",
+        "pigsty/Packages",
+    )
+
+    assert [path for path in closed if status(path) != 401] == []
+    assert [path for path in opened if status(f"/{path}") != 200] == []
 
 
 def test_an_endpoint_is_reached_by_its_names_with_who_asks(served: Served) -> None:

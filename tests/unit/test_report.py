@@ -77,6 +77,25 @@ def spec(count: int = 30, **changes: Any) -> ReportSpec:
     return ReportSpec(**{**values, **changes})
 
 
+@pytest.mark.parametrize(
+    ("problems", "said"), [(("a: b",), "<strong>1 problem.</strong>"), (("a", "b"), "<strong>2 problems.</strong>")]
+)
+def test_problems_are_counted_in_words(problems: tuple[str, ...], said: str) -> None:
+    proof = ProofSummary(files=1, packages=1, signer="", bases=(), problems=problems, notes=())
+
+    assert said in report.page(spec(proof=proof))
+
+
+@pytest.mark.parametrize("lead", range(6))
+def test_a_long_list_of_packages_is_cut_between_them_and_says_so(lead: int) -> None:
+    want = Wanted(
+        want="w", module="m", taken=tuple(f"{'x' * lead}a&b {number}" for number in range(1000)), alone=(1, 1), added=(1, 1), freed=(1, 1),
+    )  # fmt: skip
+    (found,) = re.findall(r"w<small>(.*?)</small>", report.page(spec(wants=(want,))))
+
+    assert re.fullmatch(r"(x*a&amp;b \d+, )+and 940 more", found)
+
+
 class Reader(HTMLParser):
     """Gathers what a browser would fetch, run or show."""
 

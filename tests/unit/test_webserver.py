@@ -91,10 +91,10 @@ def test_nginx_takes_both_forms_and_refuses_what_is_wrong() -> None:
         port=8081,
     )
 
-    assert validate(nginx_config(SPEC))
-    assert validate(nginx_config(full))
-    assert validate(nginx_config(NginxSpec(home="/www", repositories=())))
-    assert validate(nginx_locations(SPEC), locations=True)
+    assert validate(nginx_config(SPEC)).is_clean
+    assert validate(nginx_config(full)).is_clean
+    assert validate(nginx_config(NginxSpec(home="/www", repositories=()))).is_clean
+    assert validate(nginx_locations(SPEC), locations=True).is_clean
     with pytest.raises(
         ProofError, match=r'^nginx refuses the configuration: unknown directive "nonsense" in nginx\.conf'
     ):

@@ -1,5 +1,6 @@
 """Why a package is in a lock, and why it is not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from repobuild.graph import base_of, wants_of
 from repobuild.model import Lock, Missing, Options, RootPin, Upstream, Verify
 from repobuild.targets import parse_target
 
-WANT_FOR = FORMATS["deb"].want_for
+WANT_FOR, IS_NAMED = FORMATS["deb"].want_for, FORMATS["deb"].is_named
 LOCK = lock_of(
     [
         package("libc"),
@@ -33,9 +34,10 @@ LOCK = lock_of(
 
 
 def chains(lock: Lock, name: str) -> list[list[str]]:
-    (number,) = why.named(lock, name, WANT_FOR)
-    origins = why.Origins(wants_of(lock, WANT_FOR), base_of(lock))
-    found = why.chains(lock, graph_of(lock), origins, number)
+    (number,) = why.named(lock, name, IS_NAMED)
+    graph = graph_of(lock)
+    origins = why.Origins(wants_of(lock, WANT_FOR), base_of(lock, graph))
+    found = why.chains(lock, graph, origins, number)
     return [[each.want or "base", each.start.name, *(link.answer.name for link in each.links)] for each in found]
 
 
@@ -44,7 +46,7 @@ def test_the_shortest_chain_comes_first_and_each_want_has_one() -> None:
 
 
 def test_a_step_says_its_relation_as_it_is_written() -> None:
-    (number,) = why.named(LOCK, "lib", WANT_FOR)
+    (number,) = why.named(LOCK, "lib", IS_NAMED)
 
     (chain,) = why.chains(LOCK, graph_of(LOCK), why.Origins(wants_of(LOCK, WANT_FOR), ()), number)
 
@@ -65,9 +67,33 @@ def test_what_nothing_leads_to_has_no_chain() -> None:
     assert chains(LOCK, "alone") == []
 
 
-@pytest.mark.parametrize("spec", ["lib", "lib=1.0", "lib.all", "lib_1.0_all.deb"])
-def test_a_package_is_named_in_several_ways(spec: str) -> None:
-    assert [LOCK.choices[number].package.name for number in why.named(LOCK, spec, WANT_FOR)] == ["lib"]
+NAMES_OF_LIB = ("lib", "lib=1.0", "lib.all", "lib_1.0_all.deb", "lib:all", "lib/bookworm", "lib:any/x=1.0", "li?")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        *((spec, ["lib"]) for spec in NAMES_OF_LIB),
+        ("app-*", ["app"]),
+        *((spec, []) for spec in ("lib=2", "lib:arm64", "virtual")),
+    ],
+)
+def test_a_package_is_named_as_a_want_names_it(spec: str, expected: list[str]) -> None:
+    assert [LOCK.choices[number].package.name for number in why.named(LOCK, spec, IS_NAMED)] == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        *(
+            (spec, True)
+            for spec in ("x", "x.noarch", "x-2", "x-2-3", "x-1:2-3.noarch", "x=2", "x=1:2", "x.noarch=2-3", "x-*")
+        ),
+        *((spec, False) for spec in ("y", "x.x86_64", "x=3", "x-3", "@x", "/usr/bin/x")),
+    ],
+)
+def test_an_rpm_is_named_as_a_want_names_it(spec: str, expected: bool) -> None:
+    assert FORMATS["rpm"].is_named(replace(package("x", "1:2-3"), arch="noarch"), spec) is expected
 
 
 def test_a_strong_need_is_preferred_to_a_weak_one_of_the_same_length() -> None:

@@ -53,6 +53,8 @@ def details(packages: Sequence[Package], architecture: str, *, weak: bool) -> tu
                 for group in record.groups(kind)
                 if (met := found.that_meet(group)) and number not in met
             ),
+            provides=tuple(sorted({given.name for given in record.provides} - {record.name})),
+            is_base=record.is_base and number == found.newest(record.name),
         )
         for number, record in enumerate(records)
     )
@@ -76,6 +78,10 @@ class _Set:
             self._named.setdefault(record.name, []).append((number, record))
             for given in record.provides:
                 self._providers.setdefault(given.name, []).append((number, record, given))
+
+    def newest(self, name: str) -> int:
+        """Return the newest of the records of this name, one of which there is."""
+        return self._named[name][0][0]
 
     def that_meet(self, group: Group) -> tuple[int, ...]:
         """Return the records that satisfy a group: alternatives as written, the real package before its providers."""

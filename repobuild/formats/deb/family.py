@@ -87,6 +87,19 @@ class DebFormat:
         """Return `name=version`."""
         return f"{package.name}={package.version}"
 
+    def split_want(self, want: str) -> tuple[str, str]:
+        """Return name and version, without architecture and suite."""
+        from repobuild.formats.deb import spec
+
+        name, version, _, _ = spec.split(want)
+        return name, version
+
+    def is_named(self, package: Package, want: str) -> bool:
+        """Compare name, version and architecture; a package does not tell its suite."""
+        from repobuild.formats.deb import spec
+
+        return spec.is_named(package, want)
+
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:  # noqa: ARG002 -- see below
         """Refuse: Debian's packages carry no signatures of their own."""
         raise VerificationError(f"a .deb cannot be proven by itself: {package.filename}")

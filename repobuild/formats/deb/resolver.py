@@ -8,12 +8,11 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from repobuild.errors import HostileInputError
-from repobuild.formats.deb import index, installed, package
+from repobuild.formats.deb import index, installed, package, spec
 from repobuild.formats.deb import version as order
 from repobuild.formats.deb.choose import choose
 from repobuild.formats.deb.solving import Pool, needed, reachable
-from repobuild.formats.deb.universe import Origin, Record, Universe
+from repobuild.formats.deb.universe import INSTALLER, Origin, Record, Universe
 from repobuild.formats.origin_pins import OriginPins
 from repobuild.formats.protocol import NOWHERE, Cache, Exact, Found, Loaded, Solution
 from repobuild.formats.values import Sighting
@@ -23,7 +22,6 @@ _IMPORTANT = 2
 """The priority up to which a package is part of a minimal install."""
 _NEAR = 3
 """Near matches named for a want that nothing has."""
-_GLOB = frozenset("*?[")
 
 
 class DebUniverse:
@@ -98,10 +96,10 @@ class DebUniverse:
 
     def find(self, want: str) -> Found[Record]:
         """Say what `name`, a glob, `name=version`, `name:arch` or `name/suite` stands for."""
-        name, version, suite, arch = _split(want)
-        if arch not in {"", "any", "all", "native", self._universe.architecture}:
+        name, version, suite, arch = spec.split(want)
+        if arch not in {*spec.ANY_ARCHITECTURE, self._universe.architecture}:
             return Found((), reason=f"architecture {arch} is not what this target has")
-        if _GLOB & set(name):
+        if spec.is_glob(name):
             names = sorted(fnmatch.filter(self._universe.names(), name))
             matches = tuple(found for each in names if (found := self._pick(each, version, suite)) is not None)
             withheld = (self._universe.why_withheld(each) for each in names)
@@ -176,7 +174,7 @@ class DebUniverse:
     def minimal(self) -> tuple[Record, ...]:
         """Return the packages of priority `required` and `important`, and apt, as debootstrap does."""
         named = dict.fromkeys(name for each in self._indexes.values() for name in index.important(each.text))
-        found = (self._universe.candidate(name) for name in sorted({*named, "apt"}))
+        found = (self._universe.candidate(name) for name in sorted({*named, INSTALLER}))
         return tuple(each for each in found if each is not None and each.priority <= _IMPORTANT)
 
     def favour(self, packages: Sequence[Package]) -> None:
@@ -329,16 +327,6 @@ def _is_same_file(one: Record, other: Record) -> bool:
 def _without_epoch(version: str) -> str:
     """Return a version as it stands in a file's name."""
     return version.partition(":")[2] or version
-
-
-def _split(want: str) -> tuple[str, str, str, str]:
-    """Return name, version, suite and architecture of a want."""
-    name, _, version = want.partition("=")
-    name, _, suite = name.partition("/")
-    name, _, arch = name.partition(":")
-    if not name or len(want) > 512 or not want.isprintable():
-        raise HostileInputError(f"not a package name, glob or spec: {want[:80]!r}")
-    return name, version, suite, arch
 
 
 def _worth_comparing(name: str, names: object) -> list[str]:

@@ -15,6 +15,8 @@ from repobuild.formats.origin_pins import OriginPins
 
 POSITIVE = (("pre-depends", "depends on"), ("depends", "depends on"), ("recommends", "recommends"))
 NEGATIVE = ("conflicts", "breaks")
+INSTALLER = "apt"
+"""The package that every base has beside the essential ones: without it nothing could be installed."""
 _SHA256_LENGTH = 64
 _ARCHITECTURE = re.compile(rb"^Architecture:[ \t]*([^\s]*)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 _SIZE = re.compile(r"[0-9]{1,13}\Z")
@@ -57,6 +59,11 @@ class Record:
     def essential(self) -> bool:
         """Whether no system goes without it."""
         return self.field.get("essential") == "yes"
+
+    @property
+    def is_base(self) -> bool:
+        """Whether the empty base asks for it."""
+        return self.essential or self.name == INSTALLER
 
     @cached_property
     def important(self) -> bool:
@@ -177,7 +184,7 @@ class Universe:
             for name in origin.index.essential
             if (record := self.candidate(name)) and record.essential
         }
-        return tuple(sorted(names | ({"apt"} if self.candidate("apt") else set())))
+        return tuple(sorted(names | ({INSTALLER} if self.candidate(INSTALLER) else set())))
 
     def _record(self, number: int, offset: int) -> Record | None:
         """Return the record whose stanza begins at `offset`; None when it is for another architecture, or withheld."""

@@ -71,6 +71,9 @@ class _Set:
         found = {places[each.lookup_checksum(solv.SOLVABLE_CHECKSUM).hex()]: each for each in repo.solvables_iter()}
         self._solvables = [found[number] for number in range(len(packages))]
         self._numbers = {each.id: number for number, each in found.items()}
+        self._files: dict[int, set[str]] = {}
+        for match in repo.Dataiterator(solv.SOLVABLE_FILELIST, None, solv.Dataiterator.SEARCH_FILES):
+            self._files.setdefault(match.solvid, set()).add(match.str)
 
     def details(self, *, weak: bool) -> tuple[Detail, ...]:
         needs: list[list[Need]] = [[] for _ in self._solvables]
@@ -82,9 +85,16 @@ class _Set:
                 licence=_text(each, solv.SOLVABLE_LICENSE),
                 homepage=_text(each, solv.SOLVABLE_URL),
                 needs=tuple(needs[number]),
+                provides=self._provides(each),
             )
             for number, each in enumerate(self._solvables)
         )
+
+    def _provides(self, package: "solv.XSolvable") -> tuple[str, ...]:
+        """Return what a package provides, without versions, and those of its files that an index lists."""
+        given = (self._pool.dep2str(each) for each in package.lookup_idarray(solv.SOLVABLE_PROVIDES, 0))
+        names = {each.partition(" ")[0] for each in given} | self._files.get(package.id, set())
+        return tuple(sorted(names - {package.name}))
 
     def _needs(self, *, weak: bool) -> Iterator[Need]:
         for number, each in enumerate(self._solvables):

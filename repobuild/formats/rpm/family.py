@@ -1,6 +1,7 @@
 """The RPM family: `RpmFormat` joins the rooms of this folder into what the rest of the house knows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,21 @@ class RpmFormat:
     def want_for(self, package: Package) -> str:
         """Return the NEVRA."""
         return f"{package.name}-{package.version}.{package.arch}"
+
+    def split_want(self, want: str) -> tuple[str, str]:
+        """Return what stands before and behind `=`: other forms cannot be told from a name."""
+        name, _, version = want.partition("=")
+        return name, version
+
+    def is_named(self, package: Package, want: str) -> bool:
+        """Compare with the spellings of a NEVRA, as globs too, and with `name=version`, with or without release."""
+        name, _, wanted = want.partition("=")
+        full = (package.version, package.version.rpartition(":")[2])
+        versions = {*full, *(each.rpartition("-")[0] for each in full)}
+        if wanted:
+            return name in {package.name, f"{package.name}.{package.arch}"} and wanted in versions
+        stems = {package.name, *(f"{package.name}-{each}" for each in versions)}
+        return any(fnmatchcase(each, name) for stem in stems for each in (stem, f"{stem}.{package.arch}"))
 
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
         """Verify the signature of an .rpm file."""
