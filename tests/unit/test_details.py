@@ -66,6 +66,17 @@ class TestDeb:
 
         assert (found.summary, found.licence, found.homepage) == ("says", "", "https://a.test/")
 
+    def test_what_is_provided_and_what_every_base_has_is_told(self) -> None:
+        packages = [
+            package("a", provides="virtual (= 3), a, other"), package("apt"), package("b", essential="yes"),
+            package("b", "2.0", essential="yes"),
+        ]  # fmt: skip
+
+        found = DEB.details(packages, Path, parse_target("d12.x86_64"), STRONG)
+
+        assert [each.provides for each in found] == [("other", "virtual"), (), (), ()]
+        assert [each.is_base for each in found] == [False, True, False, True]
+
     def test_a_stanza_of_another_package_is_refused(self) -> None:
         one, other = package("a"), package("b")
         forged = type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"metadata": other.metadata})
@@ -95,6 +106,16 @@ def built(tmp_path: Path) -> Callable[..., tuple[list[Package], dict[str, Path]]
 
 
 class TestRpm:
+    def test_what_is_provided_is_told_with_listed_files_and_without_versions(
+        self, built: Callable[..., tuple[list[Package], dict[str, Path]]]
+    ) -> None:
+        packages, paths = built({"name": "giver", "provides": ["virtual = 3"], "files": ["/usr/bin/tool"]})
+
+        (found,) = RPM.details(packages, paths.__getitem__, parse_target("el9.x86_64"), STRONG)
+
+        assert {"virtual", "/usr/bin/tool"} <= set(found.provides)
+        assert "giver" not in found.provides
+
     def test_names_capabilities_paths_and_rich_dependencies_are_met(
         self, built: Callable[..., tuple[list[Package], dict[str, Path]]]
     ) -> None:
