@@ -195,8 +195,8 @@ class DebUniverse:
 
     def held(self, want: str) -> tuple[str, ...]:
         """Return what of the base has the name that is wanted, or provides it."""
-        name, version, _, arch = _split(want)
-        if arch not in {"", "any", "all", "native", self._universe.architecture}:
+        name, version, _, arch = spec.split(want)
+        if arch not in {*spec.ANY_ARCHITECTURE, self._universe.architecture}:
             return ()
         named = [each for each in self._installed if fnmatch.fnmatchcase(each.name, name)]
         if not named and not version:
