@@ -2,7 +2,7 @@
 
 problems      what can be wrong
 integrity     every byte is what marker and lock say
-signatures    who signed the roots
+signatures    who signed the roots and the packages
 metadata      what clients will read equals the packages
 installable   the wants install from each base, alone and together
 receipt       the outcome as a value that travels
@@ -13,7 +13,7 @@ from repobuild.check.integrity import Integrity, check_repository
 from repobuild.check.metadata import Holding, compare
 from repobuild.check.problems import Fault, Problem, in_order
 from repobuild.check.receipt import Receipt
-from repobuild.check.signatures import Signed, check_signatures
+from repobuild.check.signatures import Signed, SignedPackage, check_packages, check_signatures
 
 __all__ = [
     "Demand",
@@ -24,6 +24,8 @@ __all__ = [
     "Proof",
     "Receipt",
     "Signed",
+    "SignedPackage",
+    "check_packages",
     "check_repository",
     "check_signatures",
     "compare",

@@ -6,12 +6,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from repobuild.check.problems import Fault, Problem, in_order
+from repobuild.check.problems import Fault, Problem, in_order, printable
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, ProofError, RepobuildError
+from repobuild.formats import FORMATS
 from repobuild.model import LOCK_NAME, MARKER
 from repobuild.progress import SILENT, Progress, measured
-from repobuild.record import TEXT_LIMIT, Generation, hash_files, parse_marker, read_generation, sha256_of, survey
+from repobuild.record import (
+    TEXT_LIMIT,
+    Generation,
+    hash_files,
+    is_digest_named,
+    parse_marker,
+    read_generation,
+    sha256_of,
+    survey,
+)
 
 ReadLock = Callable[[bytes], Mapping[str, tuple[int, str]]]
 """Lock text to (size, sha256) of each payload file, by path."""
@@ -32,7 +42,9 @@ class Integrity:
     size: int
     """Bytes that were hashed."""
     problems: tuple[Problem, ...]
-    """Sorted by path."""
+    """In order."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of it."""
     sound: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """(size, sha256) of each file that is what the marker lists, by path."""
 
@@ -76,9 +88,11 @@ def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: Read
         digest = sha256_of(marker)
         generation = read_generation(repository)
         problems = list(_marker_problems(digest, generation))
-        expected = listed | _carried(generation, listed)
         found = survey(repository)
+        carried = _carried(generation, listed, found)
+        expected = listed | carried
         problems += _compare_names(expected, listed, found)
+        hidden = list(_hidden(repository, found))
         sizes = {name: found[name].st_size for name in expected if name in found and stat.S_ISREG(found[name].st_mode)}
         with measured(progress, f"check {path.name}", sum(sizes.values())):
             problems += _compare_digests(repository, expected, sizes, progress)
@@ -86,7 +100,8 @@ def check_repository(path: Path, progress: Progress = SILENT, *, read_lock: Read
             problems += _compare_lock(repository, read_lock, listed, sizes, generation)
     found_wrong = {problem.path for problem in problems if problem.fault is not Fault.LOCK}
     sound = {name: (sizes[name], listed[name]) for name in sizes.keys() & listed.keys() - found_wrong}
-    return replace(_result(path, digest, listed, sum(sizes.values()), problems), sound=sound)
+    whole = _result(path, digest, listed, sum(sizes.values()), [*problems, *hidden])
+    return replace(whole, sound=sound, remarks=tuple(_remarks(carried)))
 
 
 def _result(path: Path, marker: str, listed: Mapping[str, str], size: int, problems: list[Problem]) -> Integrity:
@@ -98,10 +113,58 @@ def _marker_problems(digest: str, generation: Generation | None) -> Iterator[Pro
         yield Problem(Fault.CHANGED, MARKER, "another one was published, or a publication did not come to its end")
 
 
-def _carried(generation: Generation | None, listed: Mapping[str, str]) -> dict[str, str]:
-    """Return the digests of the files carried over for clients that are reading."""
+def _carried(
+    generation: Generation | None, listed: Mapping[str, str], found: Mapping[str, os.stat_result]
+) -> dict[str, str]:
+    """Return the digests of the files that are there and said to be carried over for clients that are reading."""
     carried = generation.carried if generation is not None else {}
-    return {path: each.sha256 for path, each in carried.items() if path not in listed}
+    return {
+        path: each.sha256
+        for path, each in carried.items()
+        if path in found and path not in listed and _may_be_carried(path, each.sha256)
+    }
+
+
+def _may_be_carried(path: str, sha256: str) -> bool:
+    """Whether a publication can have left a file: an index that its digest names, or payload.
+
+    The record that says so is not signed, so nothing may hide behind it that clients or browsers ask for by itself.
+    """
+    if is_digest_named(path, sha256):
+        return True
+    stem, dot, _ = path.partition(".")
+    is_asked_for = (
+        stem == "index" or path in {MARKER, LOCK_NAME} or any(path in form.pointers for form in FORMATS.values())
+    )
+    return "/" not in path and bool(stem) and bool(dot) and not is_asked_for
+
+
+def _remarks(carried: Mapping[str, str]) -> Iterator[str]:
+    """Say what lies there that the marker does not list; what is no index and has no package's ending, by name."""
+    if not carried:
+        return
+    endings = tuple(form.suffix for form in FORMATS.values())
+    named = sorted(
+        path for path, sha256 in carried.items() if not path.endswith(endings) and not is_digest_named(path, sha256)
+    )
+    names = f", among them {', '.join(map(printable, named))}" if named else ""
+    yield f"{len(carried)} files of earlier generations are carried over for clients that are reading{names}"
+
+
+def _hidden(repository: Folder, found: Mapping[str, os.stat_result]) -> Iterator[Problem]:
+    """Yield files that others cannot read and folders that they cannot search: a web server is another user."""
+    for path, status in found.items():
+        if stat.S_ISREG(status.st_mode) and not status.st_mode & stat.S_IROTH:
+            yield Problem(Fault.HIDDEN, path, f"mode {stat.S_IMODE(status.st_mode):04o}")
+    folders: set[tuple[str, ...]] = {()}
+    for path in found:
+        above = tuple(path.split("/")[:-1])
+        folders |= {above[:count] for count in range(1, len(above) + 1)}
+    for parts in folders:
+        with repository.descend(parts) as folder:
+            mode = os.fstat(folder.fileno()).st_mode
+        if not mode & stat.S_IXOTH:
+            yield Problem(Fault.HIDDEN, "/".join(parts) or ".", f"a folder of mode {stat.S_IMODE(mode):04o}")
 
 
 def _compare_names(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from repobuild.check.problems import Fault, Problem
 from repobuild.errors import RefusedError
@@ -16,8 +15,8 @@ class Holding:
 
     files: Mapping[str, tuple[int, str]]
     """(size, sha256) of each package file, by path."""
-    statements: Mapping[str, Statement]
-    """What each says of itself; not of files that cannot be read, nor where the payload is not at hand."""
+    statements: Mapping[str, Statement] | None
+    """What each says of itself, but for files that cannot be read; None where the payload is not at hand."""
     unreadable: Mapping[str, str]
     """Why a file says nothing of itself."""
 
@@ -26,11 +25,15 @@ def compare(form: Format, offer: Offer, holding: Holding) -> tuple[Problem, ...]
     """Say where an offer and what is there differ."""
     found = [Problem(Fault.INDEX, path, reason) for path, reason in offer.problems]
     found += [Problem(Fault.UNREADABLE, path, reason) for path, reason in holding.unreadable.items()]
-    listed = {unquote(package.path): package for package in offer.packages}
-    found += _listed_twice(offer)
-    for path, package in listed.items():
-        found += _compare_file(path, package, holding)
-    found += [Problem(Fault.UNLISTED, path, "no client can see it") for path in holding.files.keys() - listed.keys()]
+    # One package may be listed twice, which apt takes; each entry is compared for itself.
+    for package in offer.packages:
+        found += _compare_file(package, holding)
+    listed = {package.path for package in offer.packages}
+    found += [Problem(Fault.UNLISTED, path, "no client can see it") for path in holding.files.keys() - listed]
+    if holding.statements is None:
+        return tuple(found)
+    silent = (holding.files.keys() & listed) - holding.statements.keys() - holding.unreadable.keys()
+    found += [Problem(Fault.INDEX, path, "nobody compared it with the package") for path in silent]
     try:
         differing = form.differences(offer, holding.statements)
     except RefusedError as error:
@@ -44,15 +47,8 @@ def absent(offer: Offer, holding: Holding) -> frozenset[str]:
     return frozenset(package.sha256 for package in offer.packages if package.sha256 not in there)
 
 
-def _listed_twice(offer: Offer) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for package in offer.packages:
-        if package.path in seen:
-            yield Problem(Fault.INDEX, package.path, "the index lists it twice")
-        seen.add(package.path)
-
-
-def _compare_file(path: str, package: Package, holding: Holding) -> Iterator[Problem]:
+def _compare_file(package: Package, holding: Holding) -> Iterator[Problem]:
+    path = package.path
     if path != package.filename:
         yield Problem(Fault.INDEX, path, f"its name should be {package.filename}")
     there = holding.files.get(path)

@@ -12,6 +12,7 @@ class Fault(enum.StrEnum):
     CHANGED = "changed"
     FOREIGN = "foreign"
     UNREADABLE = "unreadable"
+    HIDDEN = "not readable by others"
     LOCK = "not as the lock says"
     MARKER = "not a marker"
     SIGNATURE = "not signed as it should be"
@@ -20,6 +21,11 @@ class Fault(enum.StrEnum):
     WANT = "cannot be installed"
     UNPROVEN = "not proven"
     RECEIPT = "not what was proven"
+
+
+def printable(path: str) -> str:
+    """Return a path as it may be shown."""
+    return path if path.isprintable() else ascii(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +37,19 @@ class Problem:
     detail: str = ""
 
     def __str__(self) -> str:
-        path = self.path if self.path.isprintable() else ascii(self.path)
-        return f"{self.fault}: {path}{' (' + self.detail + ')' if self.detail else ''}"
+        return f"{self.fault}: {printable(self.path)}{' (' + self.detail + ')' if self.detail else ''}"
+
+
+_CONSEQUENCES = (Fault.INDEX, Fault.UNLISTED, Fault.WANT)
+"""What often follows from other faults, the last of them from all."""
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return problems, each once, sorted by what they concern."""
-    return tuple(sorted(set(problems), key=lambda problem: (problem.path, problem.fault, problem.detail)))
+    """Return problems, each once: causes before their consequences, then by what they concern."""
+
+    def place(problem: Problem) -> tuple[int, str, str, str]:
+        is_caused = problem.fault in _CONSEQUENCES
+        rank = 1 + _CONSEQUENCES.index(problem.fault) if is_caused else 0
+        return rank, problem.path, problem.fault, problem.detail
+
+    return tuple(sorted(set(problems), key=place))

@@ -50,7 +50,9 @@ class Receipt:
     missing: tuple[str, ...] = ()
     """Wants that no upstream had when the lock was made: nobody proves them."""
     problems: tuple[Problem, ...] = ()
-    """Sorted; those of the proofs too."""
+    """In order; those of the proofs too."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know, beside the notes of the proofs."""
 
     @property
     def is_whole(self) -> bool:
@@ -59,7 +61,7 @@ class Receipt:
 
     def of_lock(self) -> "Receipt":
         """Return what of it follows from the lock alone, nothing being wrong: the receipt that travels."""
-        return replace(self, kind="lock", marker="", files=0, size=0, signer="", problems=())
+        return replace(self, kind="lock", marker="", files=0, size=0, signer="", problems=(), remarks=())
 
     def unlike(self, other: "Receipt") -> tuple[str, ...]:
         """Return the keys of what two receipts say differently, sorted."""
@@ -68,8 +70,8 @@ class Receipt:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the proofs."""
-        return tuple(dict.fromkeys(note for proof in self.proofs for note in proof.notes))
+        """What a person should know."""
+        return tuple(dict.fromkeys((*self.remarks, *(note for proof in self.proofs for note in proof.notes))))
 
     def to_json(self) -> Mapping[str, object]:
         """Return it as values that `json.dumps` takes."""
@@ -108,22 +110,26 @@ class Receipt:
 
     @classmethod
     def _from_json(cls, said: Any) -> "Receipt":
-        notes = _texts(said["notes"])
         proofs = tuple(
             Proof(
                 base=_of(str, each["base"]),
                 wants=_texts(each["wants"]),
                 sets=_of(int, each["sets"]),
                 relies=_texts(each["relies"]),
-                notes=() if number else notes,
             )
-            for number, each in enumerate(said["bases"])
+            for each in said["bases"]
         )
         problems = tuple(
             Problem(Fault(each["fault"]), _of(str, each["path"]), _of(str, each["detail"])) for each in said["problems"]
         )
         scalars: dict[str, Any] = {name: _of(int if name in _NUMBERS else str, said[name]) for name in _SCALARS}
-        return cls(**scalars, proofs=proofs, missing=_texts(said["missing"]), problems=problems)
+        return cls(
+            **scalars,
+            proofs=proofs,
+            missing=_texts(said["missing"]),
+            problems=problems,
+            remarks=_texts(said["notes"]),
+        )
 
     def lines(self) -> tuple[str, ...]:
         """Return it for people, a line each."""
@@ -151,6 +157,10 @@ class Receipt:
             return "the lock itself holds too little: mend the manifest, and repobuild lock --update"
         if faults == {Fault.UNPROVEN}:
             return "a newer lock says it itself: repobuild lock --update, with the manifest that names the base"
+        if faults == {Fault.HIDDEN}:
+            return "let the web server read it: chmod -R a+rX PATH"
+        if faults == {Fault.SIGNATURE}:
+            return "ask who made it for the right public key (repobuild key export), and give it: --key FILE"
         return "repobuild sync heals what the lock pins; or install again"
 
     @property

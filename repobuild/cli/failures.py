@@ -1,18 +1,26 @@
-"""What goes wrong for single targets while others go on."""
+"""What goes wrong for single targets, or other things that were asked for, while others go on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from repobuild.cli.console import report_error
 from repobuild.cli.run import Run
 from repobuild.errors import RepobuildError
-from repobuild.model import Target
+
+
+class Named(Protocol):
+    """What an argument stands for: mostly a target."""
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
 
 
 class Failures:
     """What went wrong for which target. Each error is said at once, and does not stop the other targets."""
 
-    def __init__(self, run: Run, targets: Sequence[Target]) -> None:
+    def __init__(self, run: Run, targets: Sequence[Named]) -> None:
         self._names = [each.name for each in targets]
         self._debug = run.debug
         self._met: dict[str, RepobuildError] = {}
@@ -28,7 +36,7 @@ class Failures:
         report_error(error, of=of, debug=self._debug, with_hint=is_news)
 
     @contextmanager
-    def of(self, target: Target) -> Iterator[None]:
+    def of(self, target: Named) -> Iterator[None]:
         """Take note of an error in the block, and go on after it."""
         try:
             yield
@@ -41,7 +49,7 @@ class Failures:
 
     def among(self, results: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
         """Return results for machines, each with its `target`, and the failures among them, in the targets' order."""
-        failed = [{"target": name, **_failure_json(error)} for name, error in self.in_order()]
+        failed = [{"target": name, **failure_json(error)} for name, error in self.in_order()]
         return sorted((*results, *failed), key=lambda each: self._names.index(str(each["target"])))
 
     def exit_code(self) -> int:
@@ -51,8 +59,9 @@ class Failures:
 
 def failed_json(failures: Sequence[tuple[str, RepobuildError]]) -> dict[str, object]:
     """Return failures for machines, by target."""
-    return {name: _failure_json(error) for name, error in failures}
+    return {name: failure_json(error) for name, error in failures}
 
 
-def _failure_json(error: RepobuildError) -> dict[str, object]:
+def failure_json(error: RepobuildError) -> dict[str, object]:
+    """Return an error for machines."""
     return {"error": error.message, "hint": error.hint, "exit": error.exit_code}

@@ -1,6 +1,7 @@
 """bundle, rollback, check."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 from repobuild import pipeline
 from repobuild.cli.build import sync_targets
 from repobuild.cli.console import err, fields, out, out_json, size
-from repobuild.cli.failures import failed_json
+from repobuild.cli.failures import Failures, failed_json, failure_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import ProofError, RepobuildError, UsageError
@@ -154,29 +155,43 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
     help="The public key that has to have signed it; the one published with it when not given.",
 )
 @common
-def check(run: Run, places: Sequence[str], public_key: Path | None) -> None:
+def check(run: Run, places: Sequence[str], public_key: Path | None) -> int:
     """Prove repositories, bundles and locks: every byte, what clients will read, and that every want installs."""
-    receipts = []
+    results: dict[str, Mapping[str, object]] = {}
     with run.session() as session:
-        paths = paths_of(run, session, places)
-        for path in paths:
-            if not path.exists():
-                raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
-        receipts = [(path, _check(session, path, public_key)) for path in paths]
+        chosen = [_Place(name) for name in places or map(str, paths_of(run, session, ()))]
+        failures = Failures(run, chosen)
+        for place in chosen:
+            with failures.of(place):
+                [path] = paths_of(run, session, [place.name])
+                receipt = _check(session, path, public_key)
+                results[place.name] = {"path": str(path), **receipt.to_json()}
+                if not run.json:
+                    _report_receipt(path, receipt)
+                if not receipt.is_whole:
+                    raise ProofError(f"not proven: {path}: {receipt.problems[0]}", receipt.hint)
     if run.json:
-        out_json([{"path": str(path), **receipt.to_json()} for path, receipt in receipts])
-    for path, receipt in receipts:
-        if not run.json:
-            out(f"{path}: {'holds' if receipt.is_whole else 'does not hold'} ({receipt.kind}, {size(receipt.size)})")
-            for line in receipt.lines():
-                out(f"  {line}")
-    broken = [(path, receipt) for path, receipt in receipts if not receipt.is_whole]
-    if broken:
-        said = "; ".join(f"{path}: {receipt.problems[0]}" for path, receipt in broken)
-        raise ProofError(f"not proven: {said}", broken[0][1].hint)
+        failed = {name: {"path": name, **failure_json(error)} for name, error in failures.in_order()}
+        out_json([{**failed, **results}[place.name] for place in chosen])
+    return failures.exit_code()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An argument."""
+
+    name: str
+
+
+def _report_receipt(path: Path, receipt: "Receipt") -> None:
+    out(f"{path}: {'holds' if receipt.is_whole else 'does not hold'} ({receipt.kind}, {size(receipt.size)})")
+    for line in receipt.lines():
+        out(f"  {line}")
 
 
 def _check(session: pipeline.Session, path: Path, key: Path | None) -> "Receipt":
+    if not path.exists():
+        raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
     if path.is_dir():
         return pipeline.check(session, path, key)
     if path.suffix == ".lock" or (path.is_file() and pipeline.is_lock(path)):

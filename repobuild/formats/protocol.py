@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from repobuild.bases import InstalledPackage
 from repobuild.formats.values import Advisory, Detail, PackageUrl, Sighting
@@ -198,6 +198,10 @@ Statement = Mapping[str, bytes]
 """What a package file says of itself, by kind, in the words of an index."""
 
 
+SignedParts = tuple[tuple[bytes, bytes], ...]
+"""(what is signed, its signature), for each signature in a package file."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackageFile:
     """A package file whose bytes are proven."""
@@ -217,7 +221,7 @@ class Offer:
     later: Mapping[str, bytes]
     """Open texts of `root.later`, by kind."""
     packages: tuple[Package, ...]
-    """What is listed, sorted by file name; `path` says where, as a URL path."""
+    """What is listed, sorted by file name; `path` says where, as a plain path in the repository, not quoted."""
     problems: tuple[tuple[str, str], ...]
     """(path, what is wrong) of index files that are not as the root says, or disagree with each other."""
 
@@ -286,6 +290,13 @@ class Format(Protocol):
     def prove_package(self, path: Path, package: Package, upstream: Upstream) -> None:
         """Prove a package by its own signature, as `verify: packages` asks; VerificationError when that fails."""
 
+    def signed_parts(self, content: BinaryIO, what: str) -> SignedParts:
+        """Read a package to its end, and return what of it is signed; every signature in it has to hold.
+
+        Raises:
+            RefusedError: when it is not signed, or not what it says of itself; `what` names it.
+        """
+
     def metadata(
         self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None, objects: Objects
     ) -> tuple[TreeFile, ...]:
@@ -300,8 +311,8 @@ class Format(Protocol):
     def extras(self, loaded: Sequence[Loaded], packages: Sequence[Package], kinds: Sequence[str]) -> dict[str, bytes]:
         """Return what the upstreams say beside their packages, restricted to these; only of `kinds`."""
 
-    def read_offer(self, read: Read, target: Target) -> Offer:
-        """Read what a repository of ours offers; RefusedError when that cannot be told."""
+    def read_offer(self, root: bytes, read: Read, target: Target) -> Offer:
+        """Read what a repository of ours offers, from the text that clients read first; RefusedError when it cannot."""
 
     def statement(self, path: Path, file: PackageFile) -> Statement:
         """Read what a package says of itself; `path` needs to hold no more than its beginning.

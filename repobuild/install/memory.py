@@ -85,8 +85,10 @@ def read_key(path: Path) -> bytes:
     Raises:
         UsageError: when there is none.
     """
-    with Folder.open(path.absolute().parent) as folder:
-        data = folder.read(path.name, _KEY_LIMIT)
+    data = None
+    if path.absolute().parent.is_dir():
+        with Folder.open(path.absolute().parent) as folder:
+            data = folder.read(path.name, _KEY_LIMIT)
     if data is None:
         raise UsageError(f"no such key file: {path}")
     return data

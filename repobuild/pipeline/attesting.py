@@ -11,6 +11,8 @@ from repobuild.check import (
     Proof,
     Receipt,
     Signed,
+    SignedPackage,
+    check_signatures,
     compare,
     demand_of,
     in_order,
@@ -23,6 +25,7 @@ from repobuild.formats import FORMATS
 from repobuild.formats.protocol import Format, Offer, Read
 from repobuild.model import Lock, TreeFile
 from repobuild.pipeline.basing import open_base
+from repobuild.pipeline.making import own_roots
 from repobuild.pipeline.session import Session
 from repobuild.targets import parse_target
 
@@ -45,6 +48,10 @@ class Subject:
     size: int = 0
     problems: tuple[Problem, ...] = ()
     """Those found before."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know, found before."""
+    signed: Iterable[SignedPackage] | None = None
+    """What of each package is signed, to be asked once; None where the payload is not at hand."""
 
     @property
     def form(self) -> Format:
@@ -57,12 +64,13 @@ def attest_lock(session: Session, chosen: Lock, lock_sha256: str, indexes: Itera
 
     The receipt follows from the lock: who signs, and the marker, which lists the receipt itself, have no part in it.
     """
-    packages = [each.package for each in chosen.choices]
-    files = {each.path: each.content for each in indexes}
-    held = {each.filename: (each.size, each.sha256) for each in packages}
-    holding = Holding(files=held, statements={}, unreadable={})
+    roots = own_roots(FORMATS[parse_target(chosen.target).family])
+    signatures = {each.signature or each.path for each in roots}
+    files = {each.path: each.content for each in indexes if each.path not in signatures}
+    held = {each.package.filename: (each.package.size, each.package.sha256) for each in chosen.choices}
+    holding = Holding(files=held, statements=None, unreadable={})
     subject = Subject(kind="lock", lock=chosen, lock_sha256=lock_sha256, read=files.get, holding=holding)
-    return attest(session, subject, Signed(""))
+    return attest(session, subject, check_signatures(roots, files.get, ()))
 
 
 def attest(session: Session, subject: Subject, signed: Signed) -> Receipt:
@@ -70,12 +78,14 @@ def attest(session: Session, subject: Subject, signed: Signed) -> Receipt:
     problems = [*subject.problems, *signed.problems]
     proofs: list[Proof] = []
     packages = 0
+    offer: Offer | None = None
     try:
-        offer = subject.form.read_offer(subject.read, parse_target(subject.lock.target))
+        if signed.root is not None:
+            offer = subject.form.read_offer(signed.root, subject.read, parse_target(subject.lock.target))
     except RefusedError as error:
         problems.append(Problem(Fault.INDEX, "the indexes", error.message))
-    else:
-        packages = len(offer.packages)
+    if offer is not None:
+        packages = len({each.path for each in offer.packages})
         problems += compare(subject.form, offer, subject.holding)
         proofs += _proofs(session, subject, offer)
     problems += [problem for proof in proofs for problem in proof.problems]
@@ -94,6 +104,7 @@ def attest(session: Session, subject: Subject, signed: Signed) -> Receipt:
         proofs=tuple(proofs),
         missing=tuple(each.want for each in subject.lock.missing),
         problems=in_order(problems),
+        remarks=subject.remarks,
     )
 
 

@@ -9,7 +9,16 @@ from repobuild import install as installing
 from repobuild import lock
 from repobuild.archive.contents import Contents, PartKind
 from repobuild.archive.reader import BundleReader
-from repobuild.check import Fault, Holding, Problem, Receipt, Signed, check_repository, check_signatures, in_order
+from repobuild.check import (
+    Fault,
+    Holding,
+    Problem,
+    Receipt,
+    Signed,
+    check_repository,
+    check_signatures,
+    in_order,
+)
 from repobuild.durable import Folder
 from repobuild.errors import HostileInputError, RepobuildError, UsageError
 from repobuild.formats import FORMATS
@@ -17,6 +26,7 @@ from repobuild.formats.protocol import Format, PackageFile, Read, Statement
 from repobuild.model import LOCK_NAME, PROOF_NAME, Kind, Lock, TreeFile
 from repobuild.pipeline.attesting import Subject, attest, attest_lock
 from repobuild.pipeline.making import index_files, own_roots
+from repobuild.pipeline.package_signatures import KEYS_ENDING, Passing, in_folder, prove_packages
 from repobuild.pipeline.session import Session
 from repobuild.record import TEXT_LIMIT, parts_of, sha256_of
 from repobuild.scratch import MemoryFile
@@ -42,14 +52,18 @@ def check(session: Session, path: Path, key: Path | None = None) -> Receipt:
         read = _reader(repository)
         text = read(LOCK_NAME)
         chosen = _lock_of(text)
-        if text is None or chosen is None:
+        if text is None or chosen is None or not hashed.marker:
             return _without_lock(hashed.marker, hashed.files, hashed.size, hashed.problems)
+        form = FORMATS[parse_target(chosen.target).family]
+        holding = _held(path, form, hashed.sound)
         subject = Subject(
             kind="repository",
             lock=chosen,
             lock_sha256=sha256_of(text),
             read=read,
-            holding=_held(path, FORMATS[parse_target(chosen.target).family], hashed.sound),
+            holding=holding,
+            signed=in_folder(path, form, holding.files),
+            remarks=hashed.remarks,
             marker=hashed.marker,
             files=hashed.files,
             size=hashed.size,
@@ -62,14 +76,16 @@ def check_bundle(session: Session, path: Path, key: Path | None = None) -> Recei
     """Read a bundle to its last byte, prove each file of it, and check the repository inside.
 
     Raises:
-        RefusedError: when anything in it is not what it has to be.
+        RefusedError: when anything in it is not what it has to be; where a key is given, the list beside it too.
     """
-    part = installing.inspect(path.absolute(), None, session.progress)
+    trust = installing.TrustSpec(signer_keys=((str(key), installing.read_key(key)),)) if key is not None else None
+    part = installing.inspect(path.absolute(), installing.Judge(trust) if trust else None, session.progress)
     contents = part.contents
     form = FORMATS[parse_target(contents.target).family]
     gathered = _Gathered(form)
+    passing = Passing(form) if any(each.path.endswith(KEYS_ENDING) for each in contents.files) else None
     with installing.reading(part, session.progress) as reader:
-        texts = _take(reader, gathered, form.suffix)
+        texts = _take(reader, gathered, form.suffix, passing)
         installing.finish_reading(part, reader)
     if contents.kind is not PartKind.WHOLE:
         return _of_part(contents)
@@ -84,6 +100,7 @@ def check_bundle(session: Session, path: Path, key: Path | None = None) -> Recei
         marker=marker.sha256,
         files=len(files),
         size=sum(file.size for file in files),
+        signed=passing.found if passing is not None else (),
     )
     return _receipt(session, subject, key)
 
@@ -138,7 +155,8 @@ class _Stored:
 def _receipt(session: Session, subject: Subject, key: Path | None) -> Receipt:
     """Prove a repository, and compare that with the receipt inside."""
     found = attest(session, subject, _signed(subject, key))
-    problems = (*found.problems, *_compare_receipts(subject, found))
+    signed = prove_packages(session, subject.lock, subject.read, subject.signed)
+    problems = (*found.problems, *signed, *_compare_receipts(subject, found))
     return replace(found, problems=in_order(problems))
 
 
@@ -167,11 +185,7 @@ def _compare_receipts(subject: Subject, found: Receipt) -> Iterator[Problem]:
 
 def _signed(subject: Subject, key: Path | None) -> Signed:
     if key is not None:
-        with Folder.open(key.absolute().parent) as folder:
-            content = folder.read(key.name, TEXT_LIMIT)
-        if content is None:
-            raise UsageError(f"no such key file: {key}")
-        keys = [(str(key), content)]
+        keys = [(str(key), installing.read_key(key))]
     else:
         names = (f"{subject.lock.name}.gpg", f"{subject.lock.name}.asc")
         keys = [(name, content) for name in names if (content := subject.read(name)) is not None]
@@ -258,7 +272,7 @@ class _Gathered:
         return Holding(files=self._files, statements=self._statements, unreadable=self._unreadable)
 
 
-def _take(reader: BundleReader, gathered: _Gathered, suffix: str) -> dict[str, bytes]:
+def _take(reader: BundleReader, gathered: _Gathered, suffix: str, passing: Passing | None) -> dict[str, bytes]:
     """Read all members of a bundle: packages as far as they describe themselves, the rest whole. Return the rest."""
     texts: dict[str, bytes] = {}
     with MemoryFile() as scratch:
@@ -267,19 +281,30 @@ def _take(reader: BundleReader, gathered: _Gathered, suffix: str) -> dict[str, b
                 texts |= _text(file, content)
                 continue
             found = PackageFile(file.path, file.size, file.sha256)
-            offset = 0
-            scratch.fill(b"")
-            for piece in content:
-                if gathered.is_read(found) or offset > _HEAD_LIMIT:
-                    continue
-                scratch.append(piece, offset)
-                offset += len(piece)
-                # Nearly every description ends in the first piece; where it does not, all that may matter is read.
-                if offset == len(piece) or offset >= min(file.size, _HEAD_LIMIT):
-                    gathered.read(Path(scratch.path), found)
-            if not file.size:
-                gathered.read(Path(scratch.path), found)
+            pieces = _described(gathered, found, content, scratch)
+            if passing is not None:
+                passing.take(file.path, pieces)
+            for _ in pieces:
+                pass
     return texts
+
+
+def _described(
+    gathered: _Gathered, found: PackageFile, content: Iterable[bytes], scratch: MemoryFile
+) -> Iterator[bytes]:
+    """Let a package go by, and read from its beginning what it says of itself."""
+    offset = 0
+    scratch.fill(b"")
+    for piece in content:
+        if not gathered.is_read(found) and offset <= _HEAD_LIMIT:
+            scratch.append(piece, offset)
+            offset += len(piece)
+            # Nearly every description ends in the first piece; where it does not, all that may matter is read.
+            if offset == len(piece) or offset >= min(found.size, _HEAD_LIMIT):
+                gathered.read(Path(scratch.path), found)
+        yield piece
+    if not found.size:
+        gathered.read(Path(scratch.path), found)
 
 
 def _text(file: TreeFile, content: Iterable[bytes]) -> dict[str, bytes]:

@@ -84,7 +84,9 @@ def prove_folder(folder: Path, target: Target, sets: tuple[tuple[str, ...], ...]
     def read(path: str) -> bytes | None:
         return (folder / path).read_bytes() if (folder / path).is_file() else None
 
-    offer = form.read_offer(read, target)
+    roots = form.root_files(Upstream(name="repository", module="", mirrors=(), suite="./"))
+    root = next(text for each in roots if (text := read(each.path)) is not None)
+    offer = form.read_offer(root, read, target)
     assert offer.problems == ()
     with open_offer(form, offer, target, demand, base) as universe:
         return prove(universe, demand, EMPTY_NAME)

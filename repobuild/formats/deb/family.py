@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from repobuild.bases import InstalledPackage
 from repobuild.errors import VerificationError
@@ -18,6 +18,7 @@ from repobuild.formats.protocol import (
     RepositoryFacts,
     Root,
     RootFile,
+    SignedParts,
     Signer,
     Statement,
 )
@@ -104,6 +105,10 @@ class DebFormat:
         """Refuse: Debian's packages carry no signatures of their own."""
         raise VerificationError(f"a .deb cannot be proven by itself: {package.filename}")
 
+    def signed_parts(self, content: BinaryIO, what: str) -> SignedParts:  # noqa: ARG002 -- as above
+        """Refuse: nothing in a Debian package is signed."""
+        raise VerificationError(f"a .deb cannot be proven by itself: {what}")
+
     def metadata(
         self,
         packages: Sequence[Package],
@@ -135,11 +140,11 @@ class DebFormat:
         """Return nothing: an index tells all."""
         return {}
 
-    def read_offer(self, read: Read, target: Target) -> Offer:
-        """Read Release and all that it names."""
+    def read_offer(self, root: bytes, read: Read, target: Target) -> Offer:
+        """Read all that a Release names."""
         from repobuild.formats.deb import offer
 
-        return offer.read_offer(read, target)
+        return offer.read_offer(root, read, target)
 
     def statement(self, path: Path, file: PackageFile) -> Statement:  # noqa: ARG002 -- the control file tells all
         """Return a package's control file."""

@@ -1,8 +1,10 @@
 """What a flat repository of ours offers to apt, and whether its packages say the same."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from repobuild.compression import decompress
 from repobuild.errors import HostileInputError, VerificationError
@@ -15,6 +17,8 @@ NAME = "repository"
 """The name of the one upstream that a repository is to its clients."""
 _INDEX = "Packages"
 _CONTROL = "control"
+_UNVERIFIED = ("md5sum", "sha1", "sha512")
+"""Digests that apt verifies where a stanza has them; ours have sha256 alone."""
 _COMPARED = (
     "package",
     "version",
@@ -36,31 +40,40 @@ _COMPARED = (
 """The fields by which apt decides; section, priority and description are an archive's own to override."""
 
 
-def read_offer(read: Read, target: Target) -> Offer:
-    """Read Release and the indexes that it names.
+def read_offer(content: bytes, read: Read, target: Target) -> Offer:
+    """Read the indexes that a Release, or what an InRelease signs, names.
 
     Raises:
-        HostileInputError: when Release or Packages are malformed.
-        VerificationError: when there is no Release, or it names no Packages, or that is another text.
+        HostileInputError: when it or Packages are malformed.
+        VerificationError: when it names no Packages, or that is another text.
     """
-    content = read("Release")
-    if content is None:
-        raise VerificationError("apt finds no index: there is no Release")
     upstream = Upstream(name=NAME, module="", mirrors=(), suite="./")
     root = release.read(content, upstream, target)
     index = root.indexes[0]
     text = read(_INDEX)
     if text is None or hashlib.sha256(text).hexdigest() != index.sha256:
         raise VerificationError("the Packages that Release names is not there")
-    stanzas = (stanza.strip("\n") for stanza in _decoded(text).split("\n\n"))
-    packages = [package.from_stanza(stanza, NAME) for stanza in stanzas if stanza]
+    stanzas = [stanza for each in _decoded(text).split("\n\n") if (stanza := each.strip("\n"))]
+    packages = [_package(stanza) for stanza in stanzas]
     return Offer(
         root=root,
         texts=(text,),
         later={},
         packages=tuple(sorted(packages, key=lambda each: each.path)),
-        problems=tuple(_problems(read, content, index, text)),
+        problems=(*_problems(read, content, index, text), *_unverified(stanzas, packages)),
     )
+
+
+def _package(stanza: str) -> Package:
+    listed = package.from_stanza(stanza, NAME)
+    return replace(listed, path=unquote(listed.path))
+
+
+def _unverified(stanzas: Sequence[str], packages: Sequence[Package]) -> Iterator[tuple[str, str]]:
+    """Yield the digests of packages that nobody compares."""
+    for stanza, listed in zip(stanzas, packages, strict=True):
+        if said := [name for name in _UNVERIFIED if name in fields(stanza)]:
+            yield listed.path, f"the index gives a digest that is not proven here, sha256 alone is: {', '.join(said)}"
 
 
 def _decoded(text: bytes) -> str:
@@ -72,6 +85,8 @@ def _decoded(text: bytes) -> str:
 
 def _problems(read: Read, content: bytes, index: IndexFile, text: bytes) -> Iterator[tuple[str, str]]:
     """Yield what of the files that Release lists is not as it says, and compressed forms of another text."""
+    for field in release.strange(content, "Release"):
+        yield "Release", f"apt goes by a field that ours never has: {field}"
     for name, (size, digest) in release.listed(content, "Release").items():
         for path in (name, f"by-hash/SHA256/{digest}"):
             data = read(path)

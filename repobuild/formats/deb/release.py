@@ -21,6 +21,8 @@ _MAX_DATE = 100
 """Characters of a date."""
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SIZE = re.compile(r"[0-9]{1,13}\Z")
+_NEVER_OURS = ("Valid-Until", "NotAutomatic", "Signed-By", "MD5Sum", "SHA1", "SHA512")
+"""Fields by which apt refuses, holds back or verifies, and which `write` leaves out."""
 _PIN, _PIN_AUTOMATIC_UPGRADES, _PIN_NOT_AUTOMATIC = 500, 100, 1
 
 
@@ -62,6 +64,12 @@ def read(content: bytes, upstream: Upstream, target: Target) -> Root:
 def listed(content: bytes, what: str) -> dict[str, tuple[int, str]]:
     """Return size and sha256 of each file that a Release lists, by its path; HostileInputError as `read`."""
     return _files(_fields(content, what), what)
+
+
+def strange(content: bytes, what: str) -> tuple[str, ...]:
+    """Return the fields that apt goes by and that a Release of ours never has; HostileInputError as `read`."""
+    fields = _fields(content, what)
+    return tuple(name for name in _NEVER_OURS if name in fields)
 
 
 def _fields(content: bytes, what: str) -> Deb822:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from repobuild.bases import InstalledPackage
 from repobuild.formats.protocol import (
@@ -18,6 +18,7 @@ from repobuild.formats.protocol import (
     RepositoryFacts,
     Root,
     RootFile,
+    SignedParts,
     Signer,
     Statement,
 )
@@ -113,6 +114,12 @@ class RpmFormat:
 
         prove(path, package, _keyring(upstream.keys, upstream.fingerprints))
 
+    def signed_parts(self, content: BinaryIO, what: str) -> SignedParts:
+        """Return the header with its signatures, of old packages header and payload."""
+        from repobuild.formats.rpm.package import signed_parts
+
+        return signed_parts(content, what)
+
     def metadata(
         self, packages: Sequence[Package], facts: RepositoryFacts, sign: Signer | None, objects: Objects
     ) -> tuple[TreeFile, ...]:
@@ -144,11 +151,11 @@ class RpmFormat:
                     texts.setdefault(index.kind, []).extend([path.read_bytes()] if path is not None else [])
         return passing.restricted(texts, packages)
 
-    def read_offer(self, read: Read, target: Target) -> Offer:  # noqa: ARG002 -- none is named
-        """Read repomd.xml and all that it names."""
+    def read_offer(self, root: bytes, read: Read, target: Target) -> Offer:  # noqa: ARG002 -- none is named
+        """Read all that a repomd.xml names."""
         from repobuild.formats.rpm import offer
 
-        return offer.read_offer(read)
+        return offer.read_offer(root, read)
 
     def statement(self, path: Path, file: PackageFile) -> Statement:
         """Return the entries that createrepo_c makes of a package's header."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ from repobuild.formats.rpm import repomd, resolver_packages, universe_index
 from repobuild.formats.rpm.createrepo import entries
 from repobuild.formats.rpm.package import identified
 from repobuild.formats.rpm.repository import document
-from repobuild.model import Upstream
+from repobuild.model import Package, Upstream
 from repobuild.scratch import MemoryFile
 
 NAME = "repository"
@@ -34,16 +34,13 @@ _RELATIONS = {
 }
 
 
-def read_offer(read: Read) -> Offer:
-    """Read repomd.xml and what it names.
+def read_offer(content: bytes, read: Read) -> Offer:
+    """Read what a repomd.xml names.
 
     Raises:
-        HostileInputError: when an index is malformed.
-        VerificationError: when there is no repomd.xml, or what every client reads is not what it names.
+        HostileInputError: when it or an index is malformed.
+        VerificationError: when what every client reads is not what it names.
     """
-    content = read(repomd.PATH)
-    if content is None:
-        raise VerificationError(f"dnf finds no index: there is no {repomd.PATH}")
     upstream = Upstream(name=NAME, module="", mirrors=())
     root = repomd.read(content, upstream)
     texts: dict[str, bytes] = {}
@@ -52,11 +49,12 @@ def read_offer(read: Read) -> Offer:
         try:
             texts[index.kind] = _open(read, index)
         except (HostileInputError, VerificationError) as error:
-            problems.append((index.variants[0].path, error.message))
+            problems.append((unquote(index.variants[0].path), error.message))
     if not all(index.kind in texts for index in root.indexes):
         raise VerificationError("; ".join(f"{path}: {reason}" for path, reason in problems))
     listing = _Listing(texts["primary"])  # stays while its packages are looked at: they live in its pool
-    packages = [resolver_packages.from_solvable(each, upstream) for each in listing.solvables()]
+    packages = [_package(each, upstream) for each in listing.solvables()]
+    problems += _other_texts(content, texts)
     return Offer(
         root=root,
         texts=tuple(texts[index.kind] for index in root.indexes),
@@ -66,12 +64,26 @@ def read_offer(read: Read) -> Offer:
     )
 
 
+def _package(listed: "solv.XSolvable", upstream: Upstream) -> Package:
+    package = resolver_packages.from_solvable(listed, upstream)
+    return replace(package, path=unquote(package.path))
+
+
+def _other_texts(content: bytes, texts: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Yield the indexes whose open text does not have the digest that repomd.xml gives it; yum verifies that too."""
+    for kind, (algorithm, digest) in repomd.open_digests(content, NAME).items():
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            yield repomd.PATH, f"gives a digest of the open {kind} that is not proven here: {algorithm}"
+        elif kind in texts and hashlib.new(algorithm, texts[kind], usedforsecurity=False).hexdigest() != digest:
+            yield repomd.PATH, f"gives another digest of the open {kind}"
+
+
 def _open(read: Read, index: IndexFile) -> bytes:
     variant = index.variants[0]
     data = read(unquote(variant.path))
     if data is None:
         raise VerificationError("repomd.xml lists it, and it is not there")
-    if hashlib.new(variant.algorithm, data).hexdigest() != variant.digest or len(data) > variant.size:
+    if hashlib.new(variant.algorithm, data).hexdigest() != variant.digest or len(data) != variant.size:
         raise VerificationError("not the bytes that repomd.xml lists")
     what = f"{index.kind} of the repository"
     return b"".join(decompress(data, variant.compression, size=index.size, what=what, is_exact=False))
@@ -98,13 +110,13 @@ def differences(offer: Offer, statements: Mapping[str, Statement]) -> dict[str, 
     said = {kind: document(kind, [each[kind].decode() for each in statements.values()]) for kind in _KINDS}
     primary = next(text for index, text in zip(offer.root.indexes, offer.texts, strict=True) if index.kind == "primary")
     pool = solv.Pool()
-    listed = _Listing(primary, offer.later.get("filelists"), pool).facts()
-    own = _Listing(said["primary"], said["filelists"], pool).facts()
+    listing = _Listing(primary, offer.later.get("filelists"), pool)
+    own = dict(_Listing(said["primary"], said["filelists"], pool).facts())
     found = {}
-    for name in sorted(listed.keys() & own.keys() & statements.keys()):
-        differing = listed[name].unlike(own[name])
-        if differing:
-            found[name] = f"index and package differ in {', '.join(differing)}"
+    for path, facts in listing.facts():
+        differing = facts.unlike(own[path]) if path in own else ["where it lies"]
+        if path in statements and differing:
+            found[path] = f"index and package differ in {', '.join(differing)}"
     return found
 
 
@@ -137,19 +149,16 @@ class _Listing:
     def solvables(self) -> "list[solv.XSolvable]":
         return list(self._repo.solvables_iter())
 
-    def facts(self) -> dict[str, _Facts]:
-        """Return what a solver goes by, by location."""
+    def facts(self) -> Iterator[tuple[str, _Facts]]:
+        """Yield what a solver goes by, with the path of each package."""
         files: dict[int, set[str]] = {}
         flags = solv.Dataiterator.SEARCH_FILES
         for match in self._repo.Dataiterator(solv.SOLVABLE_FILELIST, None, flags):
             files.setdefault(match.solvid, set()).add(match.str)
-        return dict(self._facts(files))
-
-    def _facts(self, files: Mapping[int, set[str]]) -> Iterator[tuple[str, _Facts]]:
         for each in self.solvables():
             relations = {kind: frozenset(each.lookup_idarray(key, 0)) for kind, key in _RELATIONS.items()}
-            location = each.lookup_location()[0] or ""
-            yield location, _Facts(str(each), relations, frozenset(files.get(each.id, ())))
+            path = unquote((each.lookup_location()[0] or "").removeprefix("./"))
+            yield path, _Facts(str(each), relations, frozenset(files.get(each.id, ())))
 
 
 def _in_memory(open_files: ExitStack, text: bytes) -> Path:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from repobuild.durable import check_component, disk_errors
 from repobuild.errors import HostileInputError, VerificationError
-from repobuild.formats.protocol import PackageFile
+from repobuild.formats.protocol import PackageFile, SignedParts
 from repobuild.formats.rpm import header
 from repobuild.formats.rpm.header import Header, Headers
 from repobuild.model import Package
@@ -96,21 +96,36 @@ def prove(path: Path, package: Package, keyring: Keyring) -> str:
         if identity != (package.name, package.version, package.arch):
             stated = " ".join(identity)
             raise VerificationError(f"{what}: is another package: {stated}", "use another mirror of this upstream")
-        _check_header_digests(found, what)
-        of_header = _signatures(found.signature, header.RSA_HEADER, header.DSA_HEADER)
-        of_whole = _signatures(found.signature, header.RSA_WHOLE, header.DSA_WHOLE)
-        if not of_header and not of_whole:
-            raise VerificationError(f"{what}: not signed", "set `verify: root` or `verify: none` for this upstream")
-        signers = [keyring.verify_package(found.signed, signature, what).signer for signature in of_header]
-        expected = _payload_digest(found.main)
-        if of_header and expected is not None:
-            _check_payload(file, found, expected, what)
-            return signers[0]
-        if not of_whole:
-            raise VerificationError(f"{what}: nothing signed binds its payload by SHA-256 or stronger", _OLD)
-        data = _read_whole(file, found, what)
-        signers += [keyring.verify_package(data, signature, what).signer for signature in of_whole]
-        return signers[0]
+        signed = _signed_parts(file, found, what)
+    first, *_ = [keyring.verify_package(data, signature, what).signer for data, signature in signed]
+    return first
+
+
+def signed_parts(file: BinaryIO, what: str) -> SignedParts:
+    """Read a package to its end, and return what of it is signed, with all the signatures that have to hold.
+
+    Raises:
+        HostileInputError: when it is no RPM or is damaged.
+        VerificationError: when it is not signed, or does not have the digests that it states.
+    """
+    return _signed_parts(file, header.read(file, what), what)
+
+
+def _signed_parts(file: BinaryIO, found: Headers, what: str) -> SignedParts:
+    _check_header_digests(found, what)
+    of_header = _signatures(found.signature, header.RSA_HEADER, header.DSA_HEADER)
+    of_whole = _signatures(found.signature, header.RSA_WHOLE, header.DSA_WHOLE)
+    if not of_header and not of_whole:
+        raise VerificationError(f"{what}: not signed", "set `verify: root` or `verify: none` for this upstream")
+    expected = _payload_digest(found.main)
+    parts = tuple((found.signed, signature) for signature in of_header)
+    if of_header and expected is not None:
+        _check_payload(file, found, expected, what)
+        return parts
+    if not of_whole:
+        raise VerificationError(f"{what}: nothing signed binds its payload by SHA-256 or stronger", _OLD)
+    data = _read_whole(file, found, what)
+    return (*parts, *((data, signature) for signature in of_whole))
 
 
 def _identity(main: Header) -> tuple[str, str, str]:
@@ -168,10 +183,9 @@ def _check_payload(file: BinaryIO, found: Headers, expected: tuple[str, str], wh
 
 def _read_whole(file: BinaryIO, found: Headers, what: str) -> bytes:
     """Return main header and payload, within the bound of what may be signed as a whole."""
-    size = os.fstat(file.fileno()).st_size
-    if size > MAX_PACKAGE_BYTES:
-        raise VerificationError(f"{what}: signed as a whole, and {size} bytes are more than {MAX_PACKAGE_BYTES}", _OLD)
     data = found.signed + file.read(MAX_PACKAGE_BYTES)
+    if len(data) > MAX_PACKAGE_BYTES:
+        raise VerificationError(f"{what}: signed as a whole, and larger than {MAX_PACKAGE_BYTES} bytes", _OLD)
     stated = found.signature.binary(header.MD5_WHOLE)
     if stated is not None and hashlib.md5(data, usedforsecurity=False).digest() != stated:
         raise VerificationError(f"{what}: does not have the md5 that it states", _ALTERED)

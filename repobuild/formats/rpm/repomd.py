@@ -64,6 +64,20 @@ def read_all(content: bytes, upstream: Upstream) -> tuple[IndexFile, ...]:
     return tuple(_index(record, record.get("type", ""), what) for record in records)
 
 
+def open_digests(content: bytes, what: str) -> dict[str, tuple[str, str]]:
+    """Return algorithm and hexadecimal digest of the open texts, by kind, as far as a repomd.xml gives them.
+
+    Raises:
+        HostileInputError: when it is malformed.
+    """
+    found = {record.get("type", ""): record.find("open-checksum") for record in read_xml(content, what).iter("data")}
+    return {
+        kind: (element.get("type", "").lower(), (element.text or "").strip().lower())
+        for kind, element in found.items()
+        if element is not None
+    }
+
+
 def _indexes(records: dict[str, Element], kinds: tuple[str, ...], what: str) -> Iterator[IndexFile]:
     for kind in kinds:
         if kind in records:
