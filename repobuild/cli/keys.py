@@ -29,9 +29,7 @@ def key() -> None:
 def key_new(run: Run, name: str, path: Path | None) -> None:
     """Make a signing key: RSA-4096, no expiry. From then on repositories are signed."""
     place = (path or default_key()).absolute()
-    if place.exists():
-        raise UsageError(f"there is a key already: {place}", "repobuild key show; to replace it: repobuild key rotate")
-    pipeline.write_secret(place, generate(name))
+    pipeline.keep_new(place, generate(name))
     err(_PLAIN)
     _show(run, run.load_keys((str(place),)))
 

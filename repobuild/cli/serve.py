@@ -141,7 +141,7 @@ def _write_users(run: Run, path: Path | None) -> None:
         raise UsageError(
             f"nobody may enter: {run.manifests.path} names no nginx_users", "name them with their passwords"
         )
-    pipeline.write_secret(path, webserver.users_file(portal).encode(), is_for_group=True)
+    pipeline.write_secret(path, webserver.users_file(portal).encode())
     err(f"for the owner and group alone: let nginx's group read it, as with chgrp www-data {path}")
     if run.json:
         out_json({"users": [name for name, _ in portal.users], "path": str(path)})

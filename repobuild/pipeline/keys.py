@@ -15,10 +15,25 @@ _LOCK = ".rotation.lock"
 _FINISH = "end it when every client has the new key: repobuild key rotate --finish"
 
 
-def write_secret(path: Path, data: bytes, *, is_for_group: bool = False) -> None:
-    """Write a file that only its owner, or its group too, may read."""
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that only its owner and its group may read."""
     with Folder.open(path.absolute().parent, create=True) as folder:
-        folder.write(path.name, data, mode=0o640 if is_for_group else 0o600)
+        folder.write(path.name, data, mode=0o640)
+
+
+def keep_new(path: Path, data: bytes) -> None:
+    """Write a new secret key, which nobody else may read; one that is there is never replaced.
+
+    Raises:
+        BusyError: when another run changes the keys in this folder.
+        UsageError: when there is a key already.
+    """
+    with Folder.open(path.absolute().parent, create=True) as folder, folder.lock(_LOCK):
+        if folder.stat(path.name) is not None:
+            raise UsageError(
+                f"there is a key already: {path}", "repobuild key show; to replace it: repobuild key rotate"
+            )
+        folder.write(path.name, data, mode=0o600)
 
 
 def check_rotation(path: Path, key: SigningKey) -> None:
