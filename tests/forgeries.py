@@ -61,6 +61,16 @@ def bodies_of(bundle: bytes) -> dict[str, bytes]:
 
 def assemble(contents: Contents, bodies: dict[str, bytes]) -> bytes:
     """Return the bundle that contents, however wrong, describe."""
+    return put_together([*head_members(contents, bodies), *file_members(contents, bodies)])
+
+
+def join(*parts: tuple[Contents, dict[str, bytes]]) -> bytes:
+    """Return the bundle of several repositories that these contents, however wrong, describe."""
+    heads = [member for part in parts for member in head_members(*part)]
+    return put_together(heads + [member for part in parts for member in file_members(*part)])
+
+
+def head_members(contents: Contents, bodies: dict[str, bytes]) -> list[Member]:
     members = []
     own = {CONTENTS_NAME: encode_contents(contents), DIGESTS_NAME: digest_lines(contents)}
     if contents.installer:
@@ -68,12 +78,16 @@ def assemble(contents: Contents, bodies: dict[str, bytes]) -> bytes:
     for name, data in own.items():
         header = file_header(f"{contents.name}/{PRIVATE}/{name}", len(data), contents.sequence)
         members.append((header, data + padding(len(data))))
-    members += [(folder_header(folder, contents.sequence), b"") for folder in folders_of(contents)]
+    return members + [(folder_header(folder, contents.sequence), b"") for folder in folders_of(contents)]
+
+
+def file_members(contents: Contents, bodies: dict[str, bytes]) -> list[Member]:
+    members = []
     for file in contents.carried:
         header = file_header(f"{contents.name}/{file.path}", file.size, contents.sequence)
         body = bodies.get(file.path, b"")
         members.append((header, body + padding(len(body))))
-    return put_together(members)
+    return members
 
 
 def with_path(bundle: bytes, path: str) -> bytes:

@@ -6,7 +6,9 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from repobuild.bundle import Source
 from repobuild.model import LOCK_NAME, MARKER, PRIVATE, Asset, Choice, Lock, Options, Package, RootPin, Verify
 
 POINTERS = frozenset({"InRelease", "Release", "Release.gpg"})
@@ -108,3 +110,10 @@ def _package(path: str, content: bytes, upstream: str) -> Package:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def source_of(repository: Fabricated, **words: Any) -> Source:
+    """Return a repository as one that is to be bundled."""
+    return Source(
+        path=repository.path, lock=repository.lock, lock_sha256=repository.lock_sha256, pointers=POINTERS, **words
+    )

@@ -7,8 +7,8 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from archive_on_disk import signing_key
 
@@ -62,6 +62,7 @@ class Tree:
     parts: int = 1
     carriers: dict[str, int] = field(default_factory=dict)
     older: dict[str, object] | None = None
+    repositories: tuple[str, ...] = ()
 
     def all_files(self) -> dict[str, bytes]:
         return {**self.files, "repo_complete": marker(self.files)}
@@ -91,8 +92,9 @@ class Tree:
         ]  # fmt: skip
 
     def tail(self, part: int) -> dict[str, object]:
+        several = {"format": 3, "repositories": list(self.repositories)} if self.repositories else {"format": 2}
         return {
-            "format": 2, "installer": sha256(INSTALLER.read_bytes()), "kind": self.kind,
+            **several, "installer": sha256(INSTALLER.read_bytes()), "kind": self.kind,
             "lock": sha256(self.files["repobuild.lock"]), "name": self.name, "older": self.older, "part": part,
             "parts": self.parts, "sequence": self.time, "target": self.target, "version": "v1.0.0",
         }  # fmt: skip
@@ -104,6 +106,10 @@ class Tree:
 
     def members(self, part: int = 1) -> list[Member]:
         """Return the members of a part, in order."""
+        return [*self.head(part), *self.body(part)]
+
+    def head(self, part: int = 1) -> list[Member]:
+        """Return what comes before the files."""
         files, top = self.all_files(), self.name
         own = {
             "CONTENTS.json": self.contents(part),
@@ -113,14 +119,30 @@ class Tree:
         folders = {
             f"{top}/",
             f"{top}/.repobuild/",
-            *(f"{top}/{path.rpartition('/')[0]}/" for path in files if "/" in path),
+            *(
+                f"{top}/{parent}/"
+                for path in files
+                for parent in map(str, PurePosixPath(path).parents)
+                if parent != "."
+            ),
         }
-        carried = [path for path in sorted(files, key=self.rank) if self.carrier(path) == part]
         return [
             *(Member(f"{top}/.repobuild/{name}", data) for name, data in own.items()),
             *(folder(name) for name in sorted(folders)),
-            *(Member(f"{top}/{path}", files[path]) for path in carried),
         ]
+
+    def body(self, part: int = 1) -> list[Member]:
+        """Return the files that a part carries."""
+        files = self.all_files()
+        carried = [path for path in sorted(files, key=self.rank) if self.carrier(path) == part]
+        return [Member(f"{self.name}/{path}", files[path]) for path in carried]
+
+
+def joined(*built: Tree) -> list[Member]:
+    """Return the members of a bundle of several repositories, each of which lists all of them."""
+    names = tuple(each.name for each in built)
+    trees = [replace(each, repositories=names) for each in built]
+    return [member for each in trees for member in each.head()] + [member for each in trees for member in each.body()]
 
 
 def marker(files: dict[str, bytes]) -> bytes:

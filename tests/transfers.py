@@ -9,10 +9,10 @@ from typing import Any
 
 import pysequoia
 import repositories
-from repositories import POINTERS, Fabricated
+from repositories import Fabricated, source_of
 
 from repobuild import lock
-from repobuild.bundle import BundleSpec, Old, read_old, write_bundle
+from repobuild.bundle import BundleSpec, read_old, write_bundle
 from repobuild.model import LOCK_NAME, MARKER, PRIVATE
 from repobuild.pipeline import Installed, InstallRequest, Session, Settings, install
 from repobuild.record import sha256_of
@@ -57,13 +57,14 @@ def build(
 
 def bundle(repository: Fabricated, out: Path, *, key: SigningKey | None = None, **words: Any) -> list[Path]:
     """Write a bundle and return its parts."""
-    spec = BundleSpec(lock=repository.lock, lock_sha256=repository.lock_sha256, pointers=POINTERS, key=key, **words)
-    return [part.path for part in write_bundle(repository.path, out, spec).parts]
+    own = {each: words.pop(each) for each in ("old", "pattern") if each in words}
+    spec = BundleSpec(sources=(source_of(repository, **own),), key=key, **words)
+    return [part.path for part in write_bundle(out, spec).parts]
 
 
 def delta(repository: Fabricated, older: Path, out: Path, *, key: SigningKey | None = None) -> Path:
     """Write the delta since a part of an older bundle, a lock or a list."""
-    old: Old = read_old(older, lock.read)
+    [old] = read_old(older, lock.read)
     [path] = bundle(repository, out, key=key, old=old)
     return path
 

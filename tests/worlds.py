@@ -100,6 +100,11 @@ class World:
         root = Root(origin="", suite="", date=0, valid_until=None, aliases=(), pin=500, indexes=(index,))
         return [Loaded(Upstream(name="test", module="", mirrors=()), root, (self.session.store.path(digest),))]
 
+    def bundle(self, out: Path, packing: pipeline.Packing = pipeline.Packing.GZIP) -> pipeline.BundleResult:
+        """Write the bundle of what is published into a folder."""
+        order = pipeline.BundleOrder(own="pigsty", names=("pigsty",), out=out, packing=packing)
+        return pipeline.bundle(self.session, self.target.name, order)
+
     def check(self, key: Path | None = None) -> Receipt:
         return pipeline.check(self.session, self.path, key)
 

@@ -10,8 +10,11 @@ is no room for a link, a device, an extra or a second member, a sparse map or a 
     <top>/, <top>/…/                   folders
     <top>/…                            indexes, payload, pointers; the marker last
 
+Of several repositories in one file all the heads come first, up to and with the folders, then the files of each.
+
 A bundle travels as one part, or cut into volumes, or as a delta that carries what an older one lacks. Each part has the
-contents of the whole tree, and says which part carries which file. Only a whole bundle has the marker.
+contents of the whole tree, and says which part carries which file. Only a whole bundle has the marker, and only such a
+one holds several repositories.
 
 Writing is `packing` (gzip without compression, zstd, or nothing) over `packer` (ring of buffers, digests) over
 `direct` (the disk), reading is `reader` over `unpacked`; both share `contents` (what is in a bundle), `text` (their one

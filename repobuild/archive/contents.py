@@ -19,6 +19,8 @@ INSTALLER_LIMIT = 256 << 10
 PARTS_LIMIT = 999
 """Volumes of a bundle."""
 FILES_LIMIT = 100_000
+REPOSITORIES_LIMIT = 16
+"""Repositories in one file."""
 _PATH_LIMIT = 1024
 """Bytes of a path."""
 SIZE_LIMIT = 1 << 40
@@ -70,6 +72,8 @@ class Contents:
     """For each file the number of the part that carries it, 0 for none; () of a whole bundle, which carries all."""
     older: Older | None = None
     """Of a delta, else None."""
+    repositories: tuple[str, ...] = ()
+    """Names of all repositories in the file, in its order; () when this is the only one."""
 
     @property
     def size(self) -> int:
@@ -155,10 +159,25 @@ def _check_part(contents: Contents) -> None:
         raise HostileInputError(f"only a delta has an older bundle, and each has: {kind}")
     if older is not None and (older.sequence > TIME_LIMIT or not _SHA256.fullmatch(older.lock or contents.lock)):
         raise HostileInputError(f"not an older bundle: {older.lock[:80]!a}: {older.sequence}")
+    if contents.repositories:
+        _check_repositories(contents)
     if kind is not PartKind.WHOLE:
         _check_carriers(contents)
     elif carriers:
         raise HostileInputError(f"a whole bundle that does not carry everything: {CONTENTS_NAME}")
+
+
+def _check_repositories(contents: Contents) -> None:
+    """Refuse a list of repositories that no file can have, and one on which this repository does not stand."""
+    names = contents.repositories
+    if contents.kind is not PartKind.WHOLE or not contents.installer:
+        raise HostileInputError(f"only a whole bundle holds several repositories: {contents.kind}")
+    if not 2 <= len(names) <= REPOSITORIES_LIMIT or len(set(names)) != len(names) or contents.name not in names:
+        said = ", ".join(names[: REPOSITORIES_LIMIT + 1])
+        raise HostileInputError(f"not the repositories of a bundle with {contents.name}: {said[:200]!a}")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise HostileInputError(f"not a name that a bundle can have: {name[:80]!a}")
 
 
 def _check_carriers(contents: Contents) -> None:

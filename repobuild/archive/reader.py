@@ -5,14 +5,16 @@ in advance and compared. Digests and sizes are proven while the bytes go by.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from repobuild.archive.contents import (
     CONTENTS_LIMIT,
     CONTENTS_NAME,
     DIGESTS_NAME,
+    FILES_LIMIT,
     INSTALLER_LIMIT,
     INSTALLER_NAME,
+    Contents,
     digest_lines,
     folders_of,
 )
@@ -29,7 +31,7 @@ _COPY_AGAIN = "copy the bundle again; if that does not help, make it again"
 
 
 class BundleReader:
-    """A part whose contents were read; `members` gives its files, `finish` proves that nothing else is in it.
+    """A part whose heads were read; `members` gives the files, `finish` proves that nothing else is in it.
 
     Args:
         fd: descriptor of a regular file (tar, alone or in gzip or zstd), at the beginning; stays the caller's.
@@ -37,42 +39,33 @@ class BundleReader:
         advance: hears how many bytes of the file were read.
 
     Raises:
-        HostileInputError: when the file does not begin with contents, or they are malformed or unsafe.
-        VerificationError: when it ends early or its checksum is wrong.
+        HostileInputError: when the file does not begin with contents, they are malformed or unsafe, or what follows
+            from them does not follow.
+        VerificationError: when it ends early, its checksum is wrong, or the installer is not what the contents say.
     """
 
     def __init__(self, fd: int, where: str, advance: Callable[[int], None]) -> None:
         self._stream = open_stream(fd, where, advance)
         self._where = where
         self._read = 0
-        record = self._take(RECORD)
-        first = first_header(record)
-        if first is None:
-            raise HostileInputError(f"does not begin with {CONTENTS_NAME}: {where}: {describe(record)}")
-        name, size, mtime = first
-        if size > CONTENTS_LIMIT:
-            raise HostileInputError(f"contents of more than {CONTENTS_LIMIT} bytes: {where}: {size}")
-        if not name.endswith(f"/{PRIVATE}/{CONTENTS_NAME}"):
-            raise HostileInputError(f"does not begin with {CONTENTS_NAME}: {where}: {describe(record)}")
-        self.text = self._take(size)
-        self.contents = parse_contents(self.text)
-        if record != file_header(self._name(f"{PRIVATE}/{CONTENTS_NAME}"), size, self.contents.sequence):
-            raise HostileInputError(
-                f"first member and contents disagree about name or time: {where}: {name!a}, {mtime}"
-            )
-        self._expect(padding(size), f"padding of {CONTENTS_NAME}")
+        self._room = CONTENTS_LIMIT
+        first = self._take_head()
+        self.repositories = (first, *(self._take_head() for _ in first.repositories[1:]))
+        """What the file holds, in its order: nearly always one."""
+        _check_together(self.repositories, where)
 
-    def members(self) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
-        """Yield each file that this part carries, with its content in pieces, to be used up before asking for the next.
+    def members(self, contents: Contents) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
+        """Yield each file that this part carries of one of its repositories, with its content in pieces.
+
+        A content is to be used up before the next is asked for, and each of `repositories` to be read, in their order.
 
         Raises:
             HostileInputError: when a member is not the one that the contents name next.
             VerificationError: when content has another digest; raised after its last piece.
         """
-        self._expect_head()
-        for file in self.contents.carried:
-            name = self._name(file.path)
-            self._expect_member(name, file_header(name, file.size, self.contents.sequence))
+        for file in contents.carried:
+            name = f"{contents.name}/{file.path}"
+            self._expect_member(name, file_header(name, file.size, contents.sequence))
             yield file, self._content(file)
 
     def finish(self) -> tuple[str, str]:
@@ -86,32 +79,52 @@ class BundleReader:
         self._expect(ending(self._read), "the end of the archive")
         return self._stream.finish()
 
-    def _expect_head(self) -> None:
-        """Take what lies between the contents and the first file, all of which follows from the contents."""
-        time = self.contents.sequence
-        digests = digest_lines(self.contents)
-        name = self._name(f"{PRIVATE}/{DIGESTS_NAME}")
-        self._expect_member(name, file_header(name, len(digests), time))
-        self._expect(digests + padding(len(digests)), name)
-        if self.contents.installer:
-            self._expect_installer()
-        for folder in folders_of(self.contents):
-            self._expect_member(folder, folder_header(folder, time))
+    def _take_head(self) -> Contents:
+        """Take all that comes before the files of a repository."""
+        contents = self._take_contents()
+        digests = digest_lines(contents)
+        where = _private(contents, DIGESTS_NAME)
+        self._expect_member(where, file_header(where, len(digests), contents.sequence))
+        self._expect(digests + padding(len(digests)), where)
+        if contents.installer:
+            self._expect_installer(contents)
+        for folder in folders_of(contents):
+            self._expect_member(folder, folder_header(folder, contents.sequence))
+        return contents
 
-    def _expect_installer(self) -> None:
+    def _take_contents(self) -> Contents:
+        record = self._take(RECORD)
+        first = first_header(record)
+        if first is None:
+            raise HostileInputError(f"expected {CONTENTS_NAME}: {self._where}: {describe(record)}")
+        name, size, mtime = first
+        if size > self._room:
+            raise HostileInputError(f"contents of more than {CONTENTS_LIMIT} bytes: {self._where}: {size}")
+        self._room -= size
+        if not name.endswith(f"/{PRIVATE}/{CONTENTS_NAME}"):
+            raise HostileInputError(f"expected {CONTENTS_NAME}: {self._where}: {describe(record)}")
+        contents = parse_contents(self._take(size))
+        if record != file_header(_private(contents, CONTENTS_NAME), size, contents.sequence):
+            raise HostileInputError(
+                f"member and contents disagree about name or time: {self._where}: {name!a}, {mtime}"
+            )
+        self._expect(padding(size), f"padding of {CONTENTS_NAME}")
+        return contents
+
+    def _expect_installer(self, contents: Contents) -> None:
         """Take the installer, of which the contents say the digest alone."""
-        name = self._name(f"{PRIVATE}/{INSTALLER_NAME}")
+        name = _private(contents, INSTALLER_NAME)
         record = self._take(RECORD)
         found = first_header(record)
         size = found[1] if found else 0
         if size > INSTALLER_LIMIT:
             raise HostileInputError(f"an installer of more than {INSTALLER_LIMIT} bytes: {self._where}: {size}")
-        if record != file_header(name, size, self.contents.sequence):
+        if record != file_header(name, size, contents.sequence):
             raise HostileInputError(
                 f"expected {name!a} as the contents describe it, found {describe(record)}: {self._where}"
             )
         text = self._take(size)
-        if sha256_of(text) != self.contents.installer:
+        if sha256_of(text) != contents.installer:
             raise VerificationError(f"content is not what the contents say: {self._where}: {name}", _COPY_AGAIN)
         self._expect(padding(size), f"padding of {name}")
 
@@ -148,5 +161,19 @@ class BundleReader:
         self._read += count
         return self._stream.exactly(count)
 
-    def _name(self, path: str) -> str:
-        return f"{self.contents.name}/{path}"
+
+def _check_together(found: Sequence[Contents], where: str) -> None:
+    """Refuse repositories that one bundle does not hold."""
+    first, *others = found
+    names = tuple(each.name for each in found)
+    if names != (first.repositories or (first.name,)):
+        raise HostileInputError(f"other repositories than its contents list: {where}: {', '.join(names)[:200]}")
+    for each in others:
+        if (each.repositories, each.target, each.installer) != (first.repositories, first.target, first.installer):
+            raise HostileInputError(f"parts of two bundles in one file: {where}: {each.name} for {each.target}")
+    if sum(len(each.files) for each in found) > FILES_LIMIT:
+        raise HostileInputError(f"more than {FILES_LIMIT} files: {where}")
+
+
+def _private(contents: Contents, name: str) -> str:
+    return f"{contents.name}/{PRIVATE}/{name}"

@@ -8,10 +8,11 @@ CONTENTS.json has a line a file, so that it can be read bounded, compared and se
     ],"format":2,"installer":"…","kind":"whole","lock":"…","name":"pigsty","older":null,"part":1,"parts":1,
     "sequence":1700000000,"target":"d12.x86_64","version":"v4.5.0"}
 
-The last two lines are one. Keys are sorted, there is no other white space, files stand in the order of the members.
-Only this form is accepted: what is read is written again and compared, so that a key twice, an unknown key or another
-number format is refused. Format 1, which is read too, knew whole bundles only: it has no `in`, and nothing of
-installer, kind, older and parts.
+The last two lines are one. In a file with several repositories the format is 3, and `"repositories":["pigsty","minio"]`
+names all of them in the contents of each. Keys are sorted, there is no other white space, files stand in the order of
+the members. Only this form is accepted: what is read is written again and compared, so that a key twice, an unknown key
+or another number format is refused. Format 1, which is read too, knew whole bundles only: it has no `in`, and nothing
+of installer, kind, older and parts.
 """
 
 import io
@@ -112,6 +113,8 @@ def _encode_tail(contents: Contents) -> bytes:
             "part": contents.part,
             "parts": contents.parts,
         }
+    if contents.repositories:
+        words |= {"format": 3, "repositories": list(contents.repositories)}
     return b"\n]," + _dump(words)[1:] + b"\n"
 
 
@@ -138,7 +141,7 @@ def _parse_file(text: bytes, number: int) -> tuple[TreeFile, int | None]:
 def _parse_tail(line: bytes, files: tuple[TreeFile, ...], numbers: Sequence[int | None]) -> Contents:
     where = f"{CONTENTS_NAME}:{len(files) + 2}"
     words = _parse_object(b"{" + line[2:], where)
-    if words.get("format") not in (1, 2):
+    if words.get("format") not in (1, 2, 3):
         raise HostileInputError(
             f"a bundle format that this version does not know: {str(words.get('format'))[:20]!a}",
             "use the repobuild that wrote the bundle, or a newer one",
@@ -151,7 +154,7 @@ def _parse_tail(line: bytes, files: tuple[TreeFile, ...], numbers: Sequence[int 
         lock=_word(words, "lock", where),
         files=files,
     )
-    if words["format"] == 2:
+    if words["format"] != 1:
         contents = _parse_part(words, contents, numbers)
     if _encode_tail(contents) != b"\n" + line or list(_numbers(contents)) != numbers:
         raise HostileInputError(f"not in canonical form: {where}: {line[:120]!a}")
@@ -159,7 +162,7 @@ def _parse_tail(line: bytes, files: tuple[TreeFile, ...], numbers: Sequence[int 
 
 
 def _parse_part(words: dict[str, object], contents: Contents, numbers: Sequence[int | None]) -> Contents:
-    """Return the contents with what format 2 says beyond format 1."""
+    """Return the contents with what later formats say beyond format 1."""
     where = f"{CONTENTS_NAME}:{len(numbers) + 2}"
     kind = _word(words, "kind", where)
     if kind not in set(PartKind):
@@ -173,6 +176,7 @@ def _parse_part(words: dict[str, object], contents: Contents, numbers: Sequence[
         parts=_number(words, "parts", where),
         carriers=() if kind == PartKind.WHOLE and set(carriers) == {1} else carriers,
         older=_parse_older(words.get("older"), f"{where}: older"),
+        repositories=_parse_names(words.get("repositories", []), f"{where}: repositories"),
     )
 
 
@@ -182,6 +186,12 @@ def _parse_older(value: object, where: str) -> Older | None:
     if not isinstance(value, dict):
         raise HostileInputError(f"expected an object: {where}: {str(value)[:80]!a}")
     return Older(_word(value, "lock", where), _number(value, "sequence", where))
+
+
+def _parse_names(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise HostileInputError(f"expected a list of names: {where}: {str(value)[:80]!a}")
+    return tuple(value)
 
 
 def _parse_object(text: bytes, where: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import os
 
 from repobuild.archive.contents import Contents, in_member_order, make_contents
-from repobuild.bundle.values import BundleSpec
+from repobuild.bundle.values import Source
 from repobuild.durable import Folder, disk_errors
 from repobuild.errors import DiskError, ProofError
 from repobuild.model import LOCK_NAME, MARKER, Kind, Lock, TreeFile, Verify
@@ -12,7 +12,7 @@ from repobuild.record import TEXT_LIMIT, located, parse_marker, sha256_of
 HEAL = "run: repobuild sync --force"
 
 
-def read_contents(tree: Folder, spec: BundleSpec, installer: str) -> Contents:
+def read_contents(tree: Folder, source: Source, installer: str) -> Contents:
     """Return the contents of the repository in `tree`; `installer` is the sha256 of what installs the bundle.
 
     Raises:
@@ -22,25 +22,25 @@ def read_contents(tree: Folder, spec: BundleSpec, installer: str) -> Contents:
     if marker is None:
         raise ProofError(f"not a complete repository: {tree.path / MARKER}", "run: repobuild sync")
     digests = parse_marker(marker) | {MARKER: sha256_of(marker)}
-    if digests.get(LOCK_NAME) != spec.lock_sha256:
+    if digests.get(LOCK_NAME) != source.lock_sha256:
         raise ProofError(f"the marker does not list the lock in use: {tree.path / LOCK_NAME}", "run: repobuild sync")
-    known = _payload(spec.lock)
+    known = _payload(source.lock)
     for path, file in known.items():
         if digests.get(path) != file.sha256:
             raise ProofError(
                 f"the marker and the lock disagree about a file: {tree.path / path}", "run: repobuild sync"
             )
     files = [
-        known.get(path) or TreeFile(path=path, kind=_kind(path, spec.pointers), size=_size(tree, path), sha256=digest)
+        known.get(path) or TreeFile(path=path, kind=_kind(path, source.pointers), size=_size(tree, path), sha256=digest)
         for path, digest in digests.items()
     ]
     return make_contents(
         Contents(
-            name=spec.lock.name,
-            target=spec.lock.target,
-            version=spec.lock.version,
-            sequence=spec.lock.time,
-            lock=spec.lock_sha256,
+            name=source.lock.name,
+            target=source.lock.target,
+            version=source.lock.version,
+            sequence=source.lock.time,
+            lock=source.lock_sha256,
             files=in_member_order(files),
             installer=installer,
         )

@@ -1,7 +1,7 @@
 """Contents -> parts: everything in one, what the far side lacks, or volumes of a size that is never exceeded."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from repobuild.archive.contents import (
@@ -9,11 +9,13 @@ from repobuild.archive.contents import (
     DIGESTS_NAME,
     INSTALLER_NAME,
     PARTS_LIMIT,
+    REPOSITORIES_LIMIT,
     Contents,
     Older,
     PartKind,
     digest_lines,
     folders_of,
+    make_contents,
 )
 from repobuild.archive.packing import Packing
 from repobuild.archive.tar import ending, file_header, folder_header, padding
@@ -41,8 +43,12 @@ def parse_volume_size(text: str) -> int:
     return size
 
 
-def head_of(contents: Contents, installer: bytes) -> bytes:
-    """Return what stands in the archive of a part before its first file."""
+def head_of(part: Sequence[Contents], installer: bytes) -> bytes:
+    """Return what stands in the archive of a part before its first file: the heads of all its repositories."""
+    return b"".join(_head_of(contents, installer) for contents in part)
+
+
+def _head_of(contents: Contents, installer: bytes) -> bytes:
     time = contents.sequence
     own = {CONTENTS_NAME: encode_contents(contents), DIGESTS_NAME: digest_lines(contents), INSTALLER_NAME: installer}
     members = [
@@ -52,10 +58,25 @@ def head_of(contents: Contents, installer: bytes) -> bytes:
     return b"".join((*members, *(folder_header(folder, time) for folder in folders_of(contents))))
 
 
-def archive_size(contents: Contents, head: int) -> int:
+def archive_size(part: Sequence[Contents], head: int) -> int:
     """Return the exact size of a part's tar, of which `head` bytes come before the first file."""
-    total = head + sum(_weight(contents, file) for file in contents.carried)
+    total = head + sum(_weight(contents, file) for contents in part for file in contents.carried)
     return total + len(ending(total))
+
+
+def put_together(wholes: Sequence[Contents]) -> tuple[Contents, ...]:
+    """Return whole bundles as they stand in one file; of one alone, that one.
+
+    Raises:
+        UsageError: when there are too many.
+    """
+    if len(wholes) > REPOSITORIES_LIMIT:
+        raise UsageError(
+            f"a bundle holds {REPOSITORIES_LIMIT} repositories at most, asked for: {len(wholes)}",
+            "name fewer in cache_repo",
+        )
+    names = tuple(each.name for each in wholes) if len(wholes) > 1 else ()
+    return tuple(make_contents(replace(each, repositories=names)) for each in wholes)
 
 
 def cut_delta(contents: Contents, old: Old) -> Contents:
@@ -88,7 +109,7 @@ def cut_volumes(contents: Contents, installer: bytes, limit: int, packing: Packi
     Raises:
         UsageError: when a file, or what every bundle has to have, does not fit, or too many volumes are needed.
     """
-    if packing.size(archive_size(contents, len(head_of(contents, installer)))) <= limit:
+    if packing.size(archive_size([contents], len(_head_of(contents, installer)))) <= limit:
         return (contents,)
     room = _most(lambda size: packing.size(size + len(ending(size))) <= limit, limit)
     digits, carriers = 0, tuple[int, ...]((1,))
@@ -111,7 +132,7 @@ def _largest_head(contents: Contents, installer: bytes, digits: int) -> bytes:
     number = 10**digits - 1
     carriers = (*(number for _ in contents.files[:-1]), 0)
     largest = replace(contents, kind=PartKind.VOLUME, part=number, parts=number, carriers=carriers)
-    return head_of(largest, installer)
+    return _head_of(largest, installer)
 
 
 def _first_fit(contents: Contents, head: int, room: int) -> tuple[int, ...]:
@@ -157,6 +178,6 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
     return low
 
 
-def total_size(parts: Iterable[Contents], installer: bytes, packing: Packing) -> int:
+def total_size(parts: Iterable[Sequence[Contents]], installer: bytes, packing: Packing) -> int:
     """Return how many bytes the files of the parts have, the most that it can be."""
     return sum(packing.size(archive_size(part, len(head_of(part, installer)))) for part in parts)

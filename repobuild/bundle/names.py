@@ -2,18 +2,21 @@
 
     <stem>.tgz  <stem>.vol1.tgz  <stem>.delta.tgz
 
-A stem that another lock's bundle has in that folder gets the date of this lock behind its version, then the time too,
-so that a bundle is replaced by one of its own lock only.
+A stem that a bundle of other locks has in that folder gets the date of these locks behind its version, then the time
+too, so that a bundle is replaced by one of its own locks only. In the same way a delta gets the date of what it was
+made against, where there is one against something else.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from repobuild.archive.contents import Contents, PartKind
 from repobuild.archive.packing import Packing
 from repobuild.archive.reader import BundleReader
+from repobuild.bundle.values import Source
 from repobuild.durable import Folder
 from repobuild.errors import RefusedError, UsageError
 from repobuild.model import Lock
@@ -23,7 +26,7 @@ PATTERN = "-pkg-${version}.${os}.${arch}.tgz"
 _ENDINGS = (".tgz", ".tar.gz", *(packing.value for packing in Packing))
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(.))")
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,179}")
-_RESERVED = re.compile(r".*\.(?:vol[0-9]*|delta)", re.DOTALL)
+_RESERVED = re.compile(r".*\.(?:vol[0-9]*|delta(?:-[0-9T]*)?)", re.DOTALL)
 _DATES = ("", "-%Y%m%d", "-%Y%m%dT%H%M%S")
 PART_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+~-]*(?:{'|'.join(map(re.escape, _ENDINGS))})")
 """Of any part of any bundle."""
@@ -40,20 +43,26 @@ def expand(pattern: str, lock: Lock, *, version_suffix: str = "") -> str:
     return _VARIABLE.sub(lambda match: _value(match, values, pattern), pattern)
 
 
-def choose_stem(folder: Folder, pattern: str, lock: Lock, lock_sha256: str) -> str:
-    """Return the stem of a bundle's files in `folder`: the first that no other lock's bundle has there.
+def choose_stem(folder: Folder, source: Source, wholes: Sequence[Contents]) -> str:
+    """Return the stem of a bundle's files in `folder`: the first that no bundle of other locks has there.
+
+    Args:
+        folder: where it is written.
+        source: that it is named for.
+        wholes: all that is in the bundle.
 
     Raises:
         UsageError: when the pattern does not give the name of a file.
     """
-    time = datetime.fromtimestamp(lock.time, UTC)
+    time = datetime.fromtimestamp(max(each.sequence for each in wholes), UTC)
+    own = frozenset(each.lock for each in wholes)
     names = [name for name in folder.names() if PART_NAME.fullmatch(name)]
     stem = ""
     for date in _DATES:
-        stem = _stem(pattern or lock.name + PATTERN, lock, time.strftime(date))
+        stem = _stem(source.pattern or source.lock.name + PATTERN, source.lock, time.strftime(date))
         parts = parts_of_stem(stem)
-        locks = {_lock_of(folder, name) for name in names if parts.fullmatch(name)}
-        if locks <= {None, lock_sha256}:
+        there = [_contents_in(folder, name) for name in names if parts.fullmatch(name)]
+        if all(own == {each.lock for each in part} for part in there if part):
             return stem
     raise UsageError(
         f"two bundles of one time have this name: {folder.path / stem}", "choose another folder: -o FOLDER"
@@ -63,13 +72,27 @@ def choose_stem(folder: Folder, pattern: str, lock: Lock, lock_sha256: str) -> s
 def parts_of_stem(stem: str) -> re.Pattern[str]:
     """Return what the names of all parts of a stem match."""
     endings = "|".join(re.escape(packing.value) for packing in Packing)
-    return re.compile(rf"{re.escape(stem)}(?:\.vol[1-9][0-9]{{0,2}}|\.delta)?(?:{endings})")
+    return re.compile(rf"{re.escape(stem)}(?:\.vol[1-9][0-9]{{0,2}}|\.delta(?:-[0-9T]{{8,15}})?)?(?:{endings})")
 
 
-def part_name(stem: str, contents: Contents, packing: Packing) -> str:
-    """Return the file name of a part."""
-    words = {PartKind.WHOLE: "", PartKind.VOLUME: f".vol{contents.part}", PartKind.DELTA: ".delta"}
-    return f"{stem}{words[contents.kind]}{packing.value}"
+def part_name(folder: Folder, stem: str, contents: Contents, packing: Packing) -> str:
+    """Return the file name that a part has in `folder`.
+
+    Raises:
+        UsageError: when deltas against something else have all that a delta can have.
+    """
+    if contents.older is None:
+        return f"{stem}{f'.vol{contents.part}' if contents.kind is PartKind.VOLUME else ''}{packing.value}"
+    time = datetime.fromtimestamp(contents.older.sequence, UTC)
+    name = ""
+    for date in _DATES:
+        name = f"{stem}.delta{time.strftime(date)}{packing.value}"
+        there = _contents_in(folder, name)
+        if all(replace(each, installer=contents.installer) == contents for each in there):
+            return name
+    raise UsageError(
+        f"two deltas against one time have this name: {folder.path / name}", "choose another folder: -o FOLDER"
+    )
 
 
 def stale_volumes(folder: Folder, stem: str, written: set[str]) -> list[str]:
@@ -104,10 +127,12 @@ def _stem(pattern: str, lock: Lock, date: str) -> str:
     return stem
 
 
-def _lock_of(folder: Folder, name: str) -> str | None:
-    """Return the digest of the lock that a part was made of; None for what is no part that can be read."""
+def _contents_in(folder: Folder, name: str) -> tuple[Contents, ...]:
+    """Return what a part says of each repository in it; nothing of what is not there, or no part that can be read."""
+    if folder.stat(name) is None:
+        return ()
     try:
         with os.fdopen(folder.open_file(name), "rb", buffering=0) as file:
-            return BundleReader(file.fileno(), name, lambda _: None).contents.lock
+            return BundleReader(file.fileno(), name, lambda _: None).repositories
     except RefusedError:
-        return None
+        return ()

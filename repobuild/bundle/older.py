@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from repobuild.archive.contents import Contents
 from repobuild.archive.reader import BundleReader
 from repobuild.durable import Folder, disk_errors
 from repobuild.errors import HostileInputError, UsageError
@@ -48,8 +49,10 @@ class Old:
     """What it asks for beyond what is wanted here."""
 
 
-def read_old(path: Path, read_lock: Callable[[bytes, str], Lock]) -> Old:
-    """Return what the file `path` says of the far side; `read_lock` parses a lock, the second argument names it.
+def read_old(path: Path, read_lock: Callable[[bytes, str], Lock]) -> tuple[Old, ...]:
+    """Return what the file `path` says of the far side, for each repository that it speaks of.
+
+    `read_lock` parses a lock, the second argument names it.
 
     Raises:
         UsageError: when there is no such file.
@@ -64,8 +67,8 @@ def read_old(path: Path, read_lock: Callable[[bytes, str], Lock]) -> Old:
                 return _of_bundle(file.fileno(), str(path))
         text = folder.read(path.name, TEXT_LIMIT) or b""
     if text.startswith(_HAVE):
-        return parse_have(text, str(path))
-    return _of_lock(text, read_lock(text, str(path)), path)
+        return (parse_have(text, str(path)),)
+    return (_of_lock(text, read_lock(text, str(path)), path),)
 
 
 def parse_have(text: bytes, what: str) -> Old:
@@ -114,9 +117,12 @@ def _of_lock(text: bytes, lock: Lock, path: Path) -> Old:
     )
 
 
-def _of_bundle(fd: int, what: str) -> Old:
+def _of_bundle(fd: int, what: str) -> tuple[Old, ...]:
     """Return what is there once this part's bundle is installed; only its contents are read."""
-    contents = BundleReader(fd, what, lambda _: None).contents
+    return tuple(_of_contents(each, what) for each in BundleReader(fd, what, lambda _: None).repositories)
+
+
+def _of_contents(contents: Contents, what: str) -> Old:
     return Old(
         what=what,
         name=contents.name,

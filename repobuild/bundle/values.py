@@ -14,9 +14,10 @@ PIGSTY_DELETES = 409_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleSpec:
-    """What the bundle stage has to know of the repository, and how it is to travel."""
+class Source:
+    """A published repository that is to travel."""
 
+    path: Path
     lock: Lock
     lock_sha256: str
     """Of the lock's text that `lock` was read from; the repository must hold just that."""
@@ -24,11 +25,21 @@ class BundleSpec:
     """Paths that the family commits last (`InRelease`); they need not all be there."""
     pattern: str = ""
     """Of the file name, with ${version}, ${os} and ${arch} (`cache_pkg_name`); "" for `names.PATTERN`."""
+    old: Old | None = None
+    """What the far side has; a bundle of the rest is written then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleSpec:
+    """What the bundle stage has to know: the repositories of one target, and how they are to travel."""
+
+    sources: tuple[Source, ...]
+    """In their order in the file."""
+    named_for: int = 0
+    """Number of the source whose pattern and lock name a file with all of them."""
     packing: Packing = Packing.GZIP
     volume_size: int | None = None
     """Bytes of a file, the most that it may have; None for one file of any size."""
-    old: Old | None = None
-    """What the far side has; a bundle of the rest is written then."""
     key: SigningKey | None = None
     """Signs SHA256SUMS; None for a bundle without signature."""
 
@@ -40,11 +51,13 @@ class WrittenPart:
     path: Path
     size: int
     sha256: str
+    repositories: tuple[str, ...]
+    """Names of those in it."""
     kind: PartKind
     part: int
     parts: int
     files: int
-    """Files of the tree that it carries."""
+    """Files of the trees that it carries."""
 
     @property
     def is_deleted_by_pigsty(self) -> bool:
@@ -59,7 +72,7 @@ class BundleResult:
 
     parts: tuple[WrittenPart, ...]
     files: int
-    """Of the tree."""
+    """Of all trees."""
     sums: Path
     """The list of digests beside the parts."""
     signers: tuple[str, ...]

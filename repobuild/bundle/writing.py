@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repobuild.archive.contents import Contents
-from repobuild.archive.packer import Packed
+from repobuild.archive.packer import Packed, Packer
 from repobuild.archive.packing import Packing
 from repobuild.archive.tar import ending, file_header, padding
 from repobuild.bundle.contents import HEAL, open_listed
@@ -26,25 +26,27 @@ class Draft:
 
     name: str
     """Of its file."""
-    contents: Contents
+    trees: tuple[Folder, ...]
+    """The repositories in it, in order."""
+    part: tuple[Contents, ...]
+    """What it holds of each."""
     installer: bytes
     """The text of `install.sh`."""
 
 
-def write_draft(tree: Folder, folder: Folder, draft: Draft, packing: Packing, progress: Progress) -> tuple[str, Packed]:
+def write_draft(folder: Folder, draft: Draft, packing: Packing, progress: Progress) -> tuple[str, Packed]:
     """Write a part under a temporary name into `folder`; return that name, and what was written.
 
     Raises:
-        ProofError: when a file of the tree is missing, or is not what the contents say; nothing is left behind.
+        ProofError: when a file of a tree is missing, or is not what the contents say; nothing is left behind.
         DiskError: when the disk says so; nothing is left behind.
     """
-    contents = draft.contents
-    size = sum(file.size for file in contents.carried)
+    size = sum(file.size for contents in draft.part for file in contents.carried)
     temporary, fd = folder.temporary(draft.name)
     try:
         with disk_errors(folder.path / draft.name), measured(progress, f"bundle {draft.name}", size):
-            packed = _write(tree, draft, packing, fd, progress)
-            _prove(tree, contents, packed)
+            packed = _write(draft, packing, fd, progress)
+            _prove(draft, packed)
             seal(fd, mode=0o644, mtime=None, sync=True)
     except BaseException:
         folder.discard(temporary)
@@ -54,24 +56,33 @@ def write_draft(tree: Folder, folder: Folder, draft: Draft, packing: Packing, pr
     return temporary, packed
 
 
-def _write(tree: Folder, draft: Draft, packing: Packing, fd: int, progress: Progress) -> Packed:
-    contents = draft.contents
-    head = head_of(contents, draft.installer)
-    written = len(head)
-    with packing.open(fd, archive_size(contents, written)) as packer:
+def _write(draft: Draft, packing: Packing, fd: int, progress: Progress) -> Packed:
+    head = head_of(draft.part, draft.installer)
+    size = archive_size(draft.part, len(head))
+    with packing.open(fd, size) as packer:
         packer.write(head)
-        for file, source in _opened(tree, contents.carried):
-            try:
-                header = file_header(f"{contents.name}/{file.path}", file.size, contents.sequence)
-                packer.write(header)
-                if not packer.copy(source, file.size, progress.advance):
-                    raise ProofError(f"shorter than it has to be: {tree.path / file.path}", HEAL)
-                packer.write(padding(file.size))
-                written += len(header) + file.size + len(padding(file.size))
-            finally:
-                os.close(source)
+        written = len(head) + sum(
+            _write_files(packer, tree, contents, progress)
+            for tree, contents in zip(draft.trees, draft.part, strict=True)
+        )
         packer.write(ending(written))
         return packer.finish()
+
+
+def _write_files(packer: Packer, tree: Folder, contents: Contents, progress: Progress) -> int:
+    """Write the files of a repository that the part carries; return how many bytes they are in the archive."""
+    written = 0
+    for file, source in _opened(tree, contents.carried):
+        try:
+            header = file_header(f"{contents.name}/{file.path}", file.size, contents.sequence)
+            packer.write(header)
+            if not packer.copy(source, file.size, progress.advance):
+                raise ProofError(f"shorter than it has to be: {tree.path / file.path}", HEAL)
+            packer.write(padding(file.size))
+            written += len(header) + file.size + len(padding(file.size))
+        finally:
+            os.close(source)
+    return written
 
 
 def _opened(tree: Folder, files: tuple[TreeFile, ...]) -> Iterator[tuple[TreeFile, int]]:
@@ -91,9 +102,11 @@ def _opened(tree: Folder, files: tuple[TreeFile, ...]) -> Iterator[tuple[TreeFil
             os.close(fd)
 
 
-def _prove(tree: Folder, contents: Contents, packed: Packed) -> None:
+def _prove(draft: Draft, packed: Packed) -> None:
     """Raise ProofError naming each file whose bytes were not those that the contents promise."""
-    pairs = zip(contents.carried, packed.copied, strict=True)
-    wrong = [str(tree.path / file.path) for file, sha256 in pairs if file.sha256 != sha256]
+    held = zip(draft.trees, draft.part, strict=True)
+    files = [(tree, file) for tree, contents in held for file in contents.carried]
+    pairs = zip(files, packed.copied, strict=True)
+    wrong = [str(tree.path / file.path) for (tree, file), sha256 in pairs if file.sha256 != sha256]
     if wrong:
         raise ProofError(f"not what the marker says: {', '.join(wrong[:20])}", HEAL)

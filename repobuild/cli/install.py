@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, size, steps
-from repobuild.cli.options import common, owning
+from repobuild.cli.options import common, naming, owning
 from repobuild.cli.run import Run
 from repobuild.cli.ship import paths_of
 from repobuild.errors import RepobuildError, UsageError
@@ -24,30 +25,22 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--trust", "fingerprints", multiple=True, metavar="FINGERPRINT", help="Believe this key, and no other.")
 @click.option("--signer-key", "signer_keys", multiple=True, type=_FILE, help="Believe this public key, and no other.")
 @click.option("--allow-unsigned", is_flag=True, help="Install a bundle that nobody signed.")
+@naming
 @click.option("--allow-older", is_flag=True, help="Install a bundle that is older than what is there.")
 @click.option("--dry-run", is_flag=True, help="Verify, and say what would change; write nothing.")
 @owning
 @common
-def install(
-    run: Run,
-    words: Sequence[str],
-    fingerprints: tuple[str, ...],
-    signer_keys: tuple[Path, ...],
-    allow_unsigned: bool,
-    dry_run: bool,
-) -> None:
+def install(run: Run, words: Sequence[str], *, name: str, dry_run: bool, **options: Any) -> None:
     """Verify PARTs of bundles, unpack them and publish them under the home; needs no network.
 
     With TARGETs, a bundle of another target is refused.
     """
     targets, paths = _told_apart(words)
     request = pipeline.InstallRequest(
-        signer_keys=signer_keys,
-        fingerprints=fingerprints,
-        allow_unsigned=allow_unsigned,
+        **options,
         ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
         targets=targets,
-        name=run.general.name if run.config is not None else "",
+        names=_names(run, name),
         allow_older=run.allow_older,
         dry_run=dry_run,
         on_behalf_of=os.environ.get("SUDO_USER", ""),
@@ -63,6 +56,13 @@ def install(
     for each in results:
         if each.problem is not None:
             raise each.problem
+
+
+def _names(run: Run, name: str) -> frozenset[str]:
+    """Return the only repositories that may be installed: the one that is named, else those of the manifest."""
+    if name or run.config is None:
+        return frozenset(filter(None, [name]))
+    return frozenset({run.general.name, *run.general.cache_repo})
 
 
 def _told_apart(words: Sequence[str]) -> tuple[frozenset[str], list[Path]]:

@@ -73,6 +73,12 @@ def narrowing(function: Command) -> Command:
     return click.option("--only-repo-packages", is_flag=True, help=text)(function)
 
 
+def naming(function: Command) -> Command:
+    """Give a command the option of everything that takes one repository of a bundle with several."""
+    text = "Only this repository of a bundle with several."
+    return click.option("--name", default="", metavar="NAME", help=text)(function)
+
+
 def publishing(function: Command) -> Command:
     """Give a command the options of everything that makes and publishes a repository."""
     return owning(signing(function))

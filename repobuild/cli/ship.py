@@ -14,7 +14,6 @@ from repobuild.cli.failures import Failures, failed_json, failure_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import ProofError, RepobuildError, UsageError
-from repobuild.manifest import Manifest
 from repobuild.model import Target
 from repobuild.targets import parse_target
 
@@ -36,34 +35,42 @@ def _volume_size(_context: click.Context, _parameter: click.Parameter, value: st
 )
 @click.option(
     "--since",
+    "olds",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="OLD",
-    help="Only what is not in OLD: a lock, a bundle, or a list that `have` wrote.",
+    help="Only what is not in OLD: a lock, a bundle, or a list that `have` wrote; may be given for each repository.",
 )
 @click.option("--published", is_flag=True, help="Take what is published as it is, without a sync.")
 @publishing
 @common
 def bundle(
-    run: Run, targets: Sequence[str], folder: Path | None, since: Path | None, published: bool, **options: Any
+    run: Run, targets: Sequence[str], folder: Path | None, olds: Sequence[Path], published: bool, **options: Any
 ) -> int:
-    """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network."""
-    old = None if since is None else pipeline.read_old(since)
-    chosen = run.targets(targets) if old is None else _only(run, targets, old.target)
-    _warn_of_other_repositories(run.manifest_of(chosen[0]))
+    """Sync TARGETs and write each as an offline package, a tarball; with --offline, without touching the network.
+
+    The further repositories that `cache_repo` names are taken as they are published.
+    """
+    known = [old for path in olds for old in pipeline.read_old(path)]
+    chosen = _only(run, targets, sorted({old.target for old in known})) if known else run.targets(targets)
     ending = options.pop("ending") or pipeline.Packing.GZIP.value
-    order = pipeline.BundleOrder(packing=pipeline.Packing(ending), old=old, **_named(run, chosen, folder), **options)
+    order = pipeline.BundleOrder(
+        packing=pipeline.Packing(ending), olds=tuple(known), **_named(run, chosen, folder), **options
+    )
     results = []
     with run.session(chosen) as session:
+        for target in chosen:
+            pipeline.require_others(session, target.name, order)
         failures: Sequence[tuple[str, RepobuildError]] = ()
         if not published:
-            _, failures = sync_targets(run, session, chosen, wants=old.wants if old else ())
-        elif old is not None and old.wants:
-            err(f"{since}: asks for {len(old.wants)} more wants, which --published leaves out")
+            wants = [want for old in known if old.name == order.own for want in old.wants]
+            _, failures = sync_targets(run, session, chosen, wants=wants)
+        _say_what_is_not_brought(known, "" if published else order.own)
         failed = {name for name, _ in failures}
         for target in chosen:
             if target.name in failed:
                 continue
-            result = pipeline.bundle(session, target.name, run.general.name, order)
+            result = pipeline.bundle(session, target.name, order)
             results.append((target.name, result))
             if not run.json:
                 _report_bundle(target.name, result)
@@ -73,25 +80,30 @@ def bundle(
 
 
 def _named(run: Run, targets: Sequence[Target], folder: Path | None) -> dict[str, Any]:
-    """Return how bundles are named and where they go: as the command line says, else as the manifest does."""
+    """Return what is bundled, how it is named and where it goes: as the command line says, else as the manifest."""
     manifest = run.manifest_of(targets[0])
+    own = run.general.name
+    names = manifest.cache_repo if own in manifest.cache_repo else (own, *manifest.cache_repo)
     below = manifest.cache_pkg_dir if folder is None else ""
     above = Path("/") if below.startswith("/") else run.manifests.path.absolute().parent if below else Path()
-    return {"out": folder or above, "below": below.strip("/"), "pattern": manifest.cache_pkg_name}
+    return {
+        "own": own,
+        "names": tuple(dict.fromkeys(names)),
+        "out": folder or above,
+        "below": below.strip("/"),
+        "pattern": manifest.cache_pkg_name,
+    }
 
 
-def _warn_of_other_repositories(manifest: Manifest) -> None:
-    for name in manifest.cache_repo:
-        if name != manifest.name:
-            err(
-                f"warning: cache_repo names {name}: repobuild writes one bundle for each repository; "
-                "bundle it with its own manifest into the same folder"
-            )
+def _say_what_is_not_brought(olds: Sequence["pipeline.Old"], synced: str) -> None:
+    for old in olds:
+        if old.wants and old.name != synced:
+            err(f"{old.what}: asks for {len(old.wants)} more wants of {old.name}, which is bundled as it is published")
 
 
-def _only(run: Run, targets: Sequence[str], target: str) -> list[Target]:
+def _only(run: Run, targets: Sequence[str], known: Sequence[str]) -> list[Target]:
     """Return the one target that a delta is for."""
-    chosen = run.targets(targets or (target,))
+    chosen = run.targets(targets or known)
     if len(chosen) > 1:
         raise UsageError(
             "--since names what one target has, and there are several targets", "run the targets one by one"
@@ -102,6 +114,7 @@ def _only(run: Run, targets: Sequence[str], target: str) -> list[Target]:
 def _report_bundle(target: str, result: "pipeline.BundleResult") -> None:
     for part in result.parts:
         of = f", volume {part.part} of {part.parts}" if part.parts > 1 else ""
+        of += f": {', '.join(part.repositories)}" if len(part.repositories) > 1 else ""
         out(f"{target}: {part.path} ({size(part.size)}, {part.files} files{of})")
         out(f"  sha256 {part.sha256}")
         if part.is_deleted_by_pigsty:
@@ -118,7 +131,7 @@ def _report_bundle(target: str, result: "pipeline.BundleResult") -> None:
 
 
 def _bundle_json(target: str, result: "pipeline.BundleResult") -> dict[str, object]:
-    names = ("path", "size", "sha256", "kind", "part", "parts", "files", "is_deleted_by_pigsty")
+    names = ("path", "size", "sha256", "repositories", "kind", "part", "parts", "files", "is_deleted_by_pigsty")
     return {
         "target": target,
         **fields(result, ("path", "size", "sha256", "files", "sums", "signers")),
@@ -157,22 +170,25 @@ def rollback(run: Run, targets: Sequence[str]) -> None:
 @common
 def check(run: Run, places: Sequence[str], public_key: Path | None) -> int:
     """Prove repositories, bundles and locks: every byte, what clients will read, and that every want installs."""
-    results: dict[str, Mapping[str, object]] = {}
+    results: dict[str, Sequence[Mapping[str, object]]] = {}
     with run.session() as session:
         chosen = [_Place(name) for name in places or map(str, paths_of(run, session, ()))]
         failures = Failures(run, chosen)
         for place in chosen:
             with failures.of(place):
                 [path] = paths_of(run, session, [place.name])
-                receipt = _check(session, path, public_key)
-                results[place.name] = {"path": str(path), **receipt.to_json()}
-                if not run.json:
-                    _report_receipt(path, receipt)
-                if not receipt.is_whole:
-                    raise ProofError(f"not proven: {path}: {receipt.problems[0]}", receipt.hint)
+                receipts = _check(session, path, public_key)
+                results[place.name] = [{"path": str(path), **each.to_json()} for each in receipts]
+                named = [(f"{path}: {each.name}" if len(receipts) > 1 else str(path), each) for each in receipts]
+                for name, receipt in () if run.json else named:
+                    _report_receipt(name, receipt)
+                broken = [(name, receipt) for name, receipt in named if not receipt.is_whole]
+                if broken:
+                    said = "; ".join(f"{name}: {receipt.problems[0]}" for name, receipt in broken)
+                    raise ProofError(f"not proven: {said}", broken[0][1].hint)
     if run.json:
-        failed = {name: {"path": name, **failure_json(error)} for name, error in failures.in_order()}
-        out_json([{**failed, **results}[place.name] for place in chosen])
+        failed = {name: [{"path": name, **failure_json(error)}] for name, error in failures.in_order()}
+        out_json([each for place in chosen for each in {**failed, **results}[place.name]])
     return failures.exit_code()
 
 
@@ -183,19 +199,19 @@ class _Place:
     name: str
 
 
-def _report_receipt(path: Path, receipt: "Receipt") -> None:
-    out(f"{path}: {'holds' if receipt.is_whole else 'does not hold'} ({receipt.kind}, {size(receipt.size)})")
+def _report_receipt(name: str, receipt: "Receipt") -> None:
+    out(f"{name}: {'holds' if receipt.is_whole else 'does not hold'} ({receipt.kind}, {size(receipt.size)})")
     for line in receipt.lines():
         out(f"  {line}")
 
 
-def _check(session: pipeline.Session, path: Path, key: Path | None) -> "Receipt":
+def _check(session: pipeline.Session, path: Path, key: Path | None) -> Sequence["Receipt"]:
     if not path.exists():
         raise ProofError(f"there is no such repository or bundle: {path}", "make it: repobuild sync, bundle")
     if path.is_dir():
-        return pipeline.check(session, path, key)
+        return (pipeline.check(session, path, key),)
     if path.suffix == ".lock" or (path.is_file() and pipeline.is_lock(path)):
-        return pipeline.check_lock(session, path)
+        return (pipeline.check_lock(session, path),)
     return pipeline.check_bundle(session, path, key)
 
 

@@ -9,7 +9,7 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, size
-from repobuild.cli.options import common
+from repobuild.cli.options import common, naming
 from repobuild.cli.run import Run
 from repobuild.errors import ManifestError, ProofError, UnresolvableError, UsageError
 from repobuild.model import Job, Package, Target, Upstream
@@ -124,12 +124,13 @@ def _chain_json(chain: "Chain") -> Mapping[str, object]:
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @click.option("--exit-code", is_flag=True, help="Exit 6 when they differ.")
+@naming
 @common
-def diff(run: Run, before: str, after: str, *, exit_code: bool) -> None:
+def diff(run: Run, before: str, after: str, *, exit_code: bool, name: str) -> None:
     """Say what leads from A to B; each is a lock, a repository's folder, a bundle, or a target's repository."""
     with run.session() as session:
         paths = [_place(run, session, each) for each in (before, after)]
-        one, other, found = pipeline.compare(session, *paths)
+        one, other, found = pipeline.compare(session, paths[0], paths[1], name)
     if run.json:
         sides = [
             {"path": str(p), **fields(e.lock, ("target", "name", "version", "time"))}
@@ -202,8 +203,9 @@ def _named(change: "Change") -> str:
 @click.option("--no-proof", is_flag=True, help="Leave out the proof, which takes a few seconds.")
 @click.option("-o", "--out", "path", type=click.Path(path_type=Path), help="A file to write instead of stdout.")
 @click.option("--lock", type=click.Path(path_type=Path), help="The lock to report on; the sync's when not given.")
+@naming
 @common
-def report(run: Run, place: str | None, path: Path | None, *, sbom: bool, no_proof: bool) -> None:
+def report(run: Run, place: str | None, path: Path | None, *, sbom: bool, no_proof: bool, name: str) -> None:
     """Write one HTML page that tells what is inside, what it costs, where it comes from and what was proven.
 
     It needs nothing else to be read: mail it. PATH is a lock, a repository's folder or a bundle.
@@ -214,7 +216,7 @@ def report(run: Run, place: str | None, path: Path | None, *, sbom: bool, no_pro
     modules: Mapping[str, str] = {}
     with run.session() as session:
         if is_path:
-            opened = pipeline.open_place(session, Path(place or ""))
+            opened = pipeline.open_place(session, Path(place or ""), name)
         else:
             (target,) = run.targets((place,) if place else ())
             opened = pipeline.open_target(session, target, run.general.name, run.lock_path(target))

@@ -5,12 +5,14 @@
 #
 # Needs tar, gzip, sha256sum (coreutils or busybox), and gpgv or sqv; zstd only for a .tar.zst. FOLDER holds SHA256SUMS,
 # its signature and the parts (default: where this script is); without PART, all parts that fit this machine are taken.
+# Of several repositories, in one file or in several, none is visible before all of them are unpacked and proven.
 #
 #     --trust FINGERPRINT   believe the key beside the bundle if this is its fingerprint
 #     --key FILE            believe this public key, brought by another way
 #     --allow-unsigned      install a bundle without a signature
 #     --allow-older         install a bundle that is older than what is here
 #     --any-target          install a bundle made for other machines, into HOME/TARGET/NAME
+#     --name NAME           take only this repository; without it, all that have a part for this machine
 #     --dry-run             verify, say what would be done, change nothing
 #     --home DIR            the web root (/www)
 #     --root DIR            the system to install into, such as a mounted image (/)
@@ -18,7 +20,6 @@
 #     --replace-repos       move all other package sources aside; --restore brings them back
 #     --uninstall           remove the client file (with --http URL, that one); with --purge, the repository as well
 #     --have [FOLDER]       print what the repository in FOLDER holds, for: repobuild bundle --since
-#     --name NAME           take only this repository of the folder; without it, all that have a part for this machine
 #
 # Exit codes: 0 done, 2 usage or something is missing, 3 refused, 7 disk or permission, 75 another run is at work.
 
@@ -31,8 +32,11 @@ unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP ZSTD_CLEVEL GREP_OPTIONS POSIXLY_
 die() { # CODE MESSAGE [HINT]; nothing of a bundle gets to the terminal but printable signs
     [ "$1" -ne 3 ] || printf '%65536s' '' 2>/dev/null >"$work/room" || # what looks forged may be a full disk
         die 7 "no space for temporary files: ${work%/*}" "TMPDIR=FOLDER sh install.sh ..."
-    [ ! -d "$work" ] || printf '' 2>/dev/null >"$work/told" || :
     { printf 'error: %s\n' "$2" && [ $# -lt 3 ] || printf 'hint: %s\n' "$3"; } | tr -cd '\012\040-\176' >&2
+    quit "$1"
+}
+quit() { # CODE: why was said
+    [ ! -d "$work" ] || printf '' 2>/dev/null >"$work/told" || :
     exit "$1"
 }
 say() { printf '%s\n' "$*"; }
@@ -51,22 +55,17 @@ put() { # FILE: write standard input there in one step, unless it says just that
 
 # ---- 1. What is asked for, and where ---------------------------------------------------------------------------------
 
-work='' staging='' home=/www root='' name='' key='' trust='' http='' flags=' '
+work='' staging='' home=/www root=/ name='' key='' trust='' http='' among='' replace='' flags=' '
 has() { case $flags in *" $1 "*) ;; *) return 1 ;; esac } # OPTION
 while [ $# -gt 0 ]; do
     case $1 in
-    --home | --root | --name | --key | --trust | --http) [ $# -gt 1 ] || die 2 "a value is missing: $1" ;;
-    *) ;;
-    esac
-    case $1 in
-    --home) home=${2%/} && shift ;;
-    --root) root=${2%/} && shift ;;
-    --name) name=${2:-/} && shift ;;
-    --key) key=$2 && shift ;;
-    --trust) trust=$(printf '%s' "$2" | tr -d ' ' | tr a-f A-F) && shift ;;
-    --http) http=${2%/} && shift ;;
-    --allow-unsigned | --allow-older | --any-target | --dry-run | --have | --among) flags="$flags$1 " ;;
-    --replace-repos | --restore | --uninstall | --purge) flags="$flags$1 " ;;
+    --home | --root | --name | --key | --trust | --http | --among)
+        [ -n "${2-}" ] || die 2 "a value is missing: $1"
+        eval "${1#--}=\$2" && shift
+        ;;
+    --replace-repos) replace=1 ;;
+    --allow-unsigned | --allow-older | --any-target | --dry-run) flags="$flags$1 " ;;
+    --have | --restore | --uninstall | --purge) flags="$flags$1 " ;;
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit ;;
     --) shift && break ;;
     -*) die 2 "no such option: $1" "sh install.sh --help" ;;
@@ -74,17 +73,18 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+name=${name:-${among%% *}} home=${home%/} root=${root%/} http=${http%/}
+trust=$(printf '%s' "$trust" | tr -d ' ' | tr a-f A-F)
+names='[A-Za-z0-9][A-Za-z0-9._-]{0,63}' # of repositories
 is '(/[A-Za-z0-9_+@~-][A-Za-z0-9._+@~-]*)+' "$home" || die 2 "not an absolute path of plain signs: --home $home"
-is '|[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$name" || die 2 "not the name of a repository: --name $name"
+is "|$names" "$name" || die 2 "not the name of a repository: --name $name"
 is '|[0-9A-F]{40}|[0-9A-F]{64}' "$trust" || die 2 "not a fingerprint of 40 or 64 hex digits: --trust $trust"
 is '|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_+~-][A-Za-z0-9._+@~-]*)*' "$http" ||
     die 2 "not a URL like http://10.10.10.10/pigsty: --http $http"
 
 missing=''
 for each in awk base64 cat chmod cmp cp cut date df find grep gzip head id ln ls mkdir mktemp mv rm sed sha256sum sort \
-    tail tar touch tr uname uniq wc; do
-    command -v "$each" >/dev/null || missing="$missing $each"
-done
+    tail tar touch tr uname uniq wc; do command -v "$each" >/dev/null || missing="$missing $each"; done
 [ -z "$missing" ] || die 2 "this machine lacks:$missing"
 ! tar --version 2>&1 | grep -q bsdtar || die 2 "the tar of GNU or busybox is needed, and this is bsdtar"
 
@@ -141,40 +141,39 @@ client_text() { # local|http TARGET TREE LOCATION
     case $2 in el7.*) ;; *) say module_hotfixes=1 ;; esac
 }
 
+move_aside() { # CLIENTS: all package sources but these client files, to where --restore looks for them
+    mkdir -p "$aside/sources.list.d" "$sources"
+    for file in "$sources/../sources.list" "$sources"/*.list "$sources"/*.sources "$sources"/*.repo; do
+        to=$aside/sources.list.d/${file##*/}
+        case $file in
+        "$sources"/../*) [ "$ending" = list ] || continue && to=$aside/sources.list ;;
+        *) ! one_of "${file##*/}" "$1" || continue ;;
+        esac
+        while [ -e "$to" ] && [ -e "$file" ]; do to=$to~; done
+        [ ! -e "$file" ] || { mv "$file" "$to" && say "moved aside: $file"; }
+    done
+}
+
 use() { # local|http TREE LOCATION: write this machine's client file and say what to run next
     client=$name-local
     [ "$1" = local ] || client=$name
-    if has --replace-repos; then
-        mkdir -p "$aside/sources.list.d" "$sources"
-        for file in "$sources/../sources.list" "$sources"/*.list "$sources"/*.sources "$sources"/*.repo; do
-            case $file in
-            "$sources/$client.$ending") continue ;;
-            "$sources"/../*) [ "$ending" = list ] || continue && to=$aside/sources.list ;;
-            *) to=$aside/sources.list.d/${file##*/} ;;
-            esac
-            while [ -e "$to" ] && [ -e "$file" ]; do to=$to~; done
-            [ ! -e "$file" ] || { mv "$file" "$to" && say "moved aside: $file"; }
-        done
-    fi
+    [ -z "$replace" ] || move_aside "$client.$ending"
     [ "$ending" = repo ] || [ ! -e "$2/$name.gpg" ] || put "$root/etc/apt/keyrings/$name.gpg" <"$2/$name.gpg"
     client_text "$1" "$host" "$2" "$3" | put "$sources/$client.$ending"
     rm -f "$sources/$client.sources" # the same place with another key would be an error to apt
     flush "$sources"
     say "wrote $sources/$client.$ending; next:"
-    case $os in
-    el*)
-        tool=dnf
-        [ "$os" != el7 ] || tool=yum
-        [ "$1" != local ] || [ ! -e "$2/$name-packages.asc" ] || [ ! -e "$2/$name.gpg" ] ||
-            say "  rpm --import ${3#file://}/$name-packages.asc"
-        say "  $tool --disablerepo='*' --enablerepo=$client makecache"
-        say "  $tool --disablerepo='*' --enablerepo=$client install PACKAGE..."
-        ;;
-    *)
+    if [ "$ending" = list ]; then
         say "  apt-get update -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/$client.list -o Dir::Etc::sourceparts=-"
         say "  apt-get install PACKAGE..."
-        ;;
-    esac
+        return
+    fi
+    tool=dnf
+    [ "$os" != el7 ] || tool=yum
+    [ "$1" != local ] || [ ! -e "$2/$name-packages.asc" ] || [ ! -e "$2/$name.gpg" ] ||
+        say "  rpm --import ${3#file://}/$name-packages.asc"
+    say "  $tool --disablerepo='*' --enablerepo=$client makecache"
+    say "  $tool --disablerepo='*' --enablerepo=$client install PACKAGE..."
 }
 
 place() { # FOLDER: what is where for a repository that clients of this system know as FOLDER
@@ -200,6 +199,7 @@ guard() { # refuse to work where others can put links in our way
     done
 }
 hold() { # take the lock on the area, until the end
+    mkdir -p "$parent" "$area" || die 7 "cannot be made: $area"
     exec 9>>"$area/lock"
     ! command -v flock >/dev/null || flock -n 9 || die 75 "another run is at work: $area"
 }
@@ -213,32 +213,29 @@ if has --have; then
     cat "$tree/repo_complete"
     exit
 fi
-if has --restore || has --uninstall; then
-    name=${name:-pigsty}
-    if has --uninstall; then
-        gone=$name-local
-        [ -z "$http" ] || gone=$name
-        if has --purge && [ -f "$tree/repo_complete" ]; then
-            guard
-            has --dry-run || { mkdir -p "$area" && hold; }
-            for each in gpg asc list repo sources; do act rm -f "$tree.$each" "$tree-local.$each"; done
-            act rm -f "$tree/repo_complete"
-            [ -z "$is_mount" ] || act find "$tree" -mindepth 1 ! -name lost+found -prune -exec rm -rf {} +
-            [ -n "$is_mount" ] || act rm -rf "$tree" "$area"
-        fi
-        act rm -f "$sources/$gone.$ending"
-        other=$name
-        [ -z "$http" ] || other=$name-local
-        [ -e "$sources/$other.list" ] || act rm -f "$root/etc/apt/keyrings/$name.gpg"
-        has --dry-run || say "removed"
+if has --uninstall; then
+    name=${name:-pigsty} && gone=$name-local other=$name
+    [ -z "$http" ] || gone=$name other=$name-local
+    if has --purge && [ -f "$tree/repo_complete" ]; then
+        guard
+        has --dry-run || hold
+        for each in gpg asc list repo sources; do act rm -f "$tree.$each" "$tree-local.$each"; done
+        act rm -f "$tree/repo_complete"
+        [ -z "$is_mount" ] || act find "$tree" -mindepth 1 ! -name lost+found -prune -exec rm -rf {} +
+        [ -n "$is_mount" ] || act rm -rf "$tree" "$area"
     fi
-    for file in "$aside/sources.list" "$aside/sources.list.d"/*; do
-        has --restore && [ -e "$file" ] || continue
-        to=$sources/${file##*/}
-        [ "$file" != "$aside/sources.list" ] || to=${sources%/*}/sources.list
-        [ ! -e "$to" ] || { say "left alone, since there is another: $file" && continue; }
-        act mv "$file" "$to" && { has --dry-run || say "restored $to"; }
-    done
+    act rm -f "$sources/$gone.$ending"
+    [ -e "$sources/$other.list" ] || act rm -f "$root/etc/apt/keyrings/$name.gpg"
+    has --dry-run || say "removed"
+fi
+for file in "$aside/sources.list" "$aside/sources.list.d"/*; do
+    has --restore && [ -e "$file" ] || continue
+    to=$sources/${file##*/}
+    [ "$file" != "$aside/sources.list" ] || to=${sources%/*}/sources.list
+    [ ! -e "$to" ] || { say "left alone, since there is another: $file" && continue; }
+    act mv "$file" "$to" && { has --dry-run || say "restored $to"; }
+done
+if has --restore || has --uninstall; then
     has --dry-run || flush "$root/etc"
     exit
 fi
@@ -267,24 +264,26 @@ head -c 1048576 "$dir/SHA256SUMS" >"$work/sums"
     [ -z "$(cut -c 67- "$work/sums" | sort | uniq -d)" ] || die 3 "not what repobuild writes: $dir/SHA256SUMS"
 listed() { awk -v name="$1" '$2 == name { print $1 }' "$work/sums"; } # NAME: print the sha256 it has to have
 cut -c 67- "$work/sums" | sed -n 's/\.gpg$//p' >"$work/names"
-! grep -Evqx '[A-Za-z0-9][A-Za-z0-9._-]{0,63}' "$work/names" || die 3 "not a name of a key file: $dir/SHA256SUMS"
-if [ -z "$name" ] && [ "$(wc -l <"$work/names")" -gt 1 ]; then # each repository has its own key, and its own run
-    [ -z "$http" ] || die 2 "which repository is at $http: $(tr '\n' ' ' <"$work/names")" "--name NAME"
-    set -- "$dir" "$@"
-    worst=66
-    while read -r each <&3; do
-        code=0
-        # shellcheck disable=SC2086  # flags are words
-        sh "$0" --home "$home" --root "$root" ${key:+--key "$key"} ${trust:+--trust "$trust"} $flags --among \
-            --name "$each" -- "$@" 3<&- || code=$?
-        case $code.$worst in 66.*) ;; *.66 | *.0) worst=$code ;; *) ;; esac
-    done 3<"$work/names"
-    [ $worst -ne 66 ] || die 2 "no part for this machine, which is $host: $dir" "name the parts, with --any-target"
-    [ $worst -eq 0 ] || : >"$work/told"
-    exit $worst
-fi
-wanted=$name pinned='' beside=''
-name=${name:-$(cat "$work/names")} && name=${name:-pigsty}
+! grep -Evqx "$names" "$work/names" || die 3 "not a name of a key file: $dir/SHA256SUMS"
+
+again() { # NAMES PART...: a run of this script for the first of them; it publishes when the runs for the others have
+    turn=$1 && shift
+    # shellcheck disable=SC2086  # flags are words
+    sh "$0" --home "$home" --root "${root:-/}" ${key:+--key "$key"} ${trust:+--trust "$trust"} $flags \
+        --among "$turn" -- "$dir" "$@"
+}
+one_by_one() { # FILE of names, PART...: install these repositories
+    turns=$(tr '\n' ' ' <"$1") clients=$(sed "s/\$/-local.$ending/" "$1") code=0 && shift
+    [ -z "$http" ] || die 2 "which repository is at $http: $turns" "--name NAME"
+    again "${turns% }" "$@" || code=$?
+    [ $code -ne 66 ] || die 2 "no part for this machine, which is $host: $dir" "name the parts, with --any-target"
+    [ $code -ne 0 ] || [ -z "$replace" ] || has --dry-run || move_aside "$clients"
+    quit $code
+}
+wanted=$name after='' pinned='' beside=''
+[ "$among" = "$name" ] || after=${among#* } # the names whose runs come before what this one publishes
+[ -n "$wanted" ] || [ "$(wc -l <"$work/names")" -le 1 ] || one_by_one "$work/names" "$@" # each has its own key
+name=${wanted:-$(cat "$work/names")} && name=${name:-pigsty}
 ! one_of "$name" "$(cat "$work/names")" || beside=$name.gpg
 mkdir "$work/keys"
 if [ -e "$dir/SHA256SUMS.asc" ]; then
@@ -327,42 +326,57 @@ fi
 # ---- 4. The parts: each proven by its digest before it is opened, its members compared with its contents -------------
 
 mkdir "$work/in"
-if [ $# -gt 0 ]; then
-    for each in "$@"; do
-        case $each in /*) ;; */*) each=$PWD/$each ;; *) each=$dir/$each ;; esac
-        [ -f "$each" ] && is '.*' "$each" || die 2 "missing: $each"
-        ln -s "$each" "$work/in/${each##*/}" || die 2 "given twice: ${each##*/}"
-        say "${each##*/}"
-    done >"$work/parts"
-else
-    cut -c 67- "$work/sums" | grep -E "\.$os(\.[0-9]+)?\.${host##*.}\.(.*\.)?(tgz|tar|tar\.zst)$" |
-        while read -r part; do
-            [ ! -e "$dir/$part" ] || { ln -s "$dir/$part" "$work/in/$part" && say "$part"; }
-        done >"$work/parts"
-fi
+fits="\.$os(\.[0-9]+)?\.${host##*.}\.(.*\.)?(tgz|tar|tar\.zst)$"
+{ [ $# -gt 0 ] && printf '%s\n' "$@" || cut -c 67- "$work/sums" | grep -E "$fits" || :; } >"$work/asked"
+while IFS= read -r each; do
+    case $each in /*) ;; */*) each=$PWD/$each ;; *) each=$dir/$each ;; esac
+    [ -f "$each" ] || { [ $# -eq 0 ] && continue || die 2 "missing: $each"; }
+    ln -s "$each" "$work/in/${each##*/}" || die 2 "given twice: ${each##*/}"
+    say "${each##*/}"
+done <"$work/asked" >"$work/parts"
 
-plain() { # PART: print it decompressed
-    case $1 in *.tgz) gzip -dc ;; *.zst) zstd -dcq ;; *) cat ;; esac <"$work/in/$1"
-}
+plain() { case $1 in *.tgz) gzip -dc ;; *.zst) zstd -dcq ;; *) cat ;; esac <"$work/in/$1"; } # PART: print it as tar
 give() { # PART COMMAND...: give it to a command; a failure on either side of the pipe is one
     from=$1 && shift && rm -f "$work/broken"
     { plain "$from" 2>"$work/said" || : >"$work/broken"; } |
         { "$@" 2>>"$work/said" || : >"$work/broken" && cat >/dev/null; }
     [ ! -e "$work/broken" ]
 }
+members() { tar -tvf - >"$work/list"; }
 
 # Contents have a line a file, and in the last one what the bundle is; nothing that does not look just so is taken.
-h='([0-9a-f]{64})' n='(0|[1-9][0-9]{0,12})' word='"([A-Za-z0-9._+~-]*)"'
-path='([A-Za-z0-9_+~%@=^][A-Za-z0-9._+~%@=^:,/-]*)'
-line='s/^\{"in":'$n',"kind":"(index|payload|pointer|marker)","path":"'$path'","sha256":"'$h'","size":'$n
-line=$line',"upstream":"[!-~]*","verify":"[a-z]*"\},?$/\1 \2 \4 \5 \3/p'
-last='$s/^\],"format":2,"installer":"'$h'","kind":"(whole|volume|delta)","lock":"'$h'","name":'$word
-last=$last',"older":(null|\{[^{}]*\}),"part":'$n',"parts":'$n',"sequence":'$n',"target":'$word',"version":'$word
-last=$last'\}$/\2 \4 \6 \7 \8 \9 \1/p'
-members() { tar -tvf - >"$work/list"; }
-look() { # PART: prove its digest, then read its list of members and what its contents say
-    should=$(listed "$1")
-    digest=$(sha256 "$work/in/$1")
+h='[0-9a-f]{64}' n='(0|[1-9][0-9]{0,12})' word='"([A-Za-z0-9._+~-]*)"'
+line='s/^\{"in":'$n',"kind":"(index|payload|pointer|marker)","path":"([A-Za-z0-9_+~%@=^][A-Za-z0-9._+~%@=^:,/-]*)"'
+line=$line',"sha256":"('$h')","size":'$n',"upstream":"[!-~]*","verify":"[a-z]*"\},?$/\1 \2 \4 \5 \3/p'
+last='/\} /d
+$s/,"older":(null|\{[^{}]*\}),"part"/,"part"/
+$s/^\],"format":3(,.*),"repositories":\["([A-Za-z0-9._+~-]*"[A-Za-z0-9._+~",-]*)"\](,"sequence".*)/],"format":2\1\3 \2/
+$s/^\],"format":2,"installer":"('$h')","kind":"(whole|volume|delta)","lock":"'$h'","name":'$word',"part":'$n
+last=$last',"parts":'$n',"sequence":'$n',"target":'$word',"version":"[A-Za-z0-9._+~-]*"\}( .*)?$/'
+last=$last'\2 \4 \5 \6 \7 \1 \3\8/p'
+contents() { # PART NAME: read what a part says of a repository, and compare it with itself
+    is "$names" "$2" || die 3 "not the name of a repository: $1: $2"
+    of="$work/in/of $1/$2" && mkdir -p "$of"
+    # The contents come first; what follows the first 64 MiB is not read.
+    { plain "$1" | head -c 67108864 | tar -xOf - "$2/.repobuild/CONTENTS.json" >"$of/json"; } 2>/dev/null || :
+    sed -nE "$last" "$of/json" | sed 's/","/ /g' >"$of/tail"
+    sed -nE "$line" "$of/json" >"$of/files" # number of the part, kind, sha256, size, path
+    read -r kind this parts sequence target installer is_of tops <"$of/tail" ||
+        die 3 "not contents of a form that is known here: $1" "use the install.sh beside the bundle"
+    [ "$is_of" = "$2" ] && is '[a-z]+[0-9]+(\.[0-9]+)?\.[a-z0-9_]+' "$target" ||
+        die 3 "not the repository that its folder says, or not a target: $1: $is_of, $target"
+    [ "$(wc -l <"$of/json")" -eq "$(($(wc -l <"$of/files") + 2))" ] && ! grep -Eq '/(\.|/|$)' "$of/files" ||
+        die 3 "not a safe path, or not in the form of contents: $1"
+    awk -v parts="$parts" -v kind="$kind" '
+        ($2 == "marker") != ($5 == "repo_complete") || $5 in seen { bad = 1 }
+        $2 == "marker" ? $1 != (kind == "whole") : $1 > parts || !$1 && kind != "delta" { bad = 1 }
+        { seen[$5] }
+        END { exit bad || !("repo_complete" in seen) }' "$of/files" ||
+        die 3 "a file twice or in the wrong part, or not one marker: $1: $2"
+}
+look() { # PART: prove its digest, then compare its list of members with what its contents say
+    mkdir "$work/in/of $1"
+    should=$(listed "$1") digest=$(sha256 "$work/in/$1")
     if [ "$digest" != "$should" ] && # or it was renamed
         { [ -n "$should" ] || ! grep -q "^$digest  " "$work/sums"; }; then
         [ "$(tail -c 512 "$work/in/$1" | tr -d '\0' | wc -c)" -gt 0 ] ||
@@ -372,80 +386,64 @@ look() { # PART: prove its digest, then read its list of members and what its co
     give "$1" members || die 3 "not a sound archive: $1: $(tail -n 1 "$work/said")"
     ! grep -Evq '^(-rw-r--r--|drwxr-xr-x) ' "$work/list" || die 3 "a member that is no plain file or folder: $1"
     first=$(head -n 1 "$work/list") && first=${first##* }
-    is '[A-Za-z0-9][A-Za-z0-9._-]{0,63}/\.repobuild/CONTENTS\.json' "$first" || die 3 "not a bundle: $1: $first"
-    # The contents come first; what follows the first 64 MiB is not read.
-    { plain "$1" | head -c 67108864 | tar -xOf - "$first" >"$work/json"; } 2>/dev/null || :
-    sed -nE "$last" "$work/json" >"$work/tail"
-    sed -nE "$line" "$work/json" >"$work/files"
-    read -r kind name this parts sequence target installer <"$work/tail" ||
-        die 3 "not contents of a form that is known here: $1" "use the install.sh beside the bundle"
+    is "$names/\.repobuild/CONTENTS\.json" "$first" || die 3 "not a bundle: $1: $first"
+    contents "$1" "${first%%/*}"
+    common="$kind $target $installer $tops" all=${tops:-$is_of}
+    say "$all" | tr ' ' '\n' >"$work/tops"
+    [ -z "$tops" ] || [ "$kind ${tops%% *}" = "whole $is_of" ] && [ "$(wc -l <"$work/tops")" -le 16 ] &&
+        [ -z "$(sort "$work/tops" | uniq -d)" ] || die 3 "not repositories that one file can hold: $1: $all"
+    for top in $all; do
+        contents "$1" "$top"
+        [ "$kind $target $installer $tops" = "$common" ] || die 3 "contents of two bundles in one file: $1: $top"
+        for each in CONTENTS.json CONTENTS.sha256 install.sh; do say "- - $top/.repobuild/$each"; done
+        awk -v top="$top" -v part="$this" '
+            { for (path = top "/" $5; sub("/[^/]*$", "", path);) print "d - " path "/" }
+            $1 == part { print "-", $4, top "/" $5 }
+            END { print "d - " top "/.repobuild/" }' "$of/files"
+        [ -n "$wanted" ] && [ "$top" != "$wanted" ] || say "$sequence $kind $top $1" >>"$work/looked"
+    done >"$work/should"
+    sort -u "$work/should" >"$work/wanted" # type, size where it is known, name
+    awk '{ type = substr($1, 1, 1); own = $6 ~ "^[^/]*/[.]repobuild/"; if (NF != 6) $6 = "a strange name" }
+        { print type, (type == "d" || own ? "-" : $3), $6 }' "$work/list" | sort >"$work/found"
+    cmp -s "$work/wanted" "$work/found" ||
+        die 3 "not what its contents say: $1: $(sort "$work/wanted" "$work/found" | uniq -u | head -n 1)"
+    mv "$work/list" "$work/in/of $1/" && say "$digest" >"$work/in/of $1/digest"
 }
-
-was=$name
-while read -r part; do
-    look "$part"
-    mkdir "$work/in/of $part" && say "$digest" >"$work/digest"
-    for each in digest list json tail files; do mv "$work/$each" "$work/in/of $part/"; done
-    [ -n "$wanted" ] && [ "$name" != "$wanted" ] || say "$sequence $kind $name $part"
-done <"$work/parts" >"$work/looked"
-if [ $# -eq 0 ] && [ -s "$work/looked" ]; then # the newest that is whole, else the newest delta
-    [ "$(cut -d ' ' -f 3 "$work/looked" | sort -u | wc -l)" -eq 1 ] ||
-        die 2 "several repositories: $(cut -d ' ' -f 3 "$work/looked" | sort -u | tr '\n' ' ')" "--name NAME"
+others_first() { # PART...: let the runs for the other names publish; 66 says that none of them has a part
+    code=66
+    [ -z "$after" ] || { code=0 && again "$after" "$@" || code=$?; }
+}
+: >"$work/looked"
+while read -r part; do look "$part"; done <"$work/parts"
+cut -d ' ' -f 3 "$work/looked" | sort -u >"$work/names"
+if [ ! -s "$work/looked" ]; then
+    [ -z "$among" ] || { others_first "$@" && quit $code; }
+    die 2 "no part for this machine, which is $host${wanted:+, of $wanted}: $dir" "name the parts, with --any-target"
+fi
+[ -z "$beside$pinned" ] || [ "$(cat "$work/names")" = "$name" ] ||
+    die 3 "a key for $name, and a repository of another name: $(tr '\n' ' ' <"$work/names")"
+[ "$(wc -l <"$work/names")" -eq 1 ] || one_by_one "$work/names" "$@"
+name=$(cat "$work/names")
+if [ $# -eq 0 ]; then # the newest that is whole, else the newest delta
     { grep -v '^[0-9]* delta ' "$work/looked" || cat "$work/looked"; } | sort -k 1,1nr -k 2,2r |
         awk 'NR == 1 { time = $1; kind = $2 } NR == 1 || kind == "volume" && $1 == time && $2 == kind' >"$work/chosen"
     grep -Fvx -f "$work/chosen" "$work/looked" | sed 's/^[^ ]* [^ ]* [^ ]* /left out, name it to take it: /' || :
     mv "$work/chosen" "$work/looked"
 fi
-if [ ! -s "$work/looked" ]; then
-    ! has --among || { printf '' >"$work/told" && exit 66; }
-    die 2 "no part for this machine, which is $host${wanted:+, of $wanted}: $dir" "name the parts, with --any-target"
-fi
 cut -d ' ' -f 4- "$work/looked" >"$work/parts"
 
-number=0 && : >"$work/seen"
+: >"$work/seen"
 while read -r part; do
-    number=$((number + 1))
-    cp "$work/in/of $part"/* "$work/"
-    read -r kind name this parts sequence target installer <"$work/tail"
-    top=$(head -n 1 "$work/list") && top=${top##* } && top=${top%%/*}
-    [ "$top" = "$name" ] && is '[a-z]+[0-9]+(\.[0-9]+)?\.[a-z0-9_]+' "$target" ||
-        die 3 "not the repository that its folder says, or not a target: $part: $top, $target"
-    [ -z "$beside$wanted$pinned" ] || [ "$name" = "$was" ] ||
-        die 3 "a key for $was, and a repository of another name: $name"
-    [ "$(wc -l <"$work/json")" -eq "$(($(wc -l <"$work/files") + 2))" ] && ! grep -Eq '/(\.|/|$)' "$work/files" ||
-        die 3 "not a safe path, or not in the form of contents: $part"
-    awk -v top="$name" -v part="$this" -v parts="$parts" -v kind="$kind" '
-        function bad(what) { print what; exit 1 }
-        NR == FNR {  # a file of the contents: number of the part, kind, sha256, size, path
-            if (($2 == "marker") != ($5 == "repo_complete") || $5 in there) bad("listed twice, or not the marker: " $5)
-            if ($2 == "marker") { if ($1 != (kind == "whole")) bad("in the wrong part: " $5) }
-            else if ($1 > parts || !$1 && kind != "delta") bad("in no part: " $5)
-            there[$5]
-            if ($1 == part) size[top "/" $5] = $4
-            for (path = top "/" $5; sub("/[^/]*$", "", path);) folder[path]
-            next
-        }
-        FNR == 1 {
-            folder[top "/.repobuild"]
-            split("CONTENTS.json CONTENTS.sha256 install.sh", own)
-            for (i in own) size[top "/.repobuild/" own[i]] = "any"
-        }
-        NF != 6 || $4 !~ /^[0-9-]+$/ { bad("a strange member: " $0) }
-        { name = $6; if (sub("/$", "", name) != ($1 ~ /^d/) || name in seen) bad("there twice: " $6); seen[name] }
-        $1 ~ /^d/ ? !(name in folder) : !(name in size) { bad("not in the contents: " name) }
-        name in size && size[name] != "any" && size[name] != $3 { bad("of another size than in the contents: " name) }
-        END {
-            if (!("repo_complete" in there)) bad("no marker")
-            for (name in size) if (!(name in seen)) bad("missing: " name)
-        }
-    ' "$work/files" "$work/list" >"$work/bad" ||
-        die 3 "not what its contents say: $part: $(head -n 1 "$work/bad")"
-    sed '$s/,"part":[0-9]*,/,/' "$work/json" >"$work/json.$number"
-    cmp -s "$work/json.1" "$work/json.$number" ||
+    of="$work/in/of $part/$name"
+    read -r kind this parts sequence target installer is_of tops <"$of/tail"
+    sed '$s/,"part":[0-9]*,/,/' "$of/json" >"$work/json"
+    [ -s "$work/seen" ] || cp "$work/json" "$work/first"
+    cmp -s "$work/json" "$work/first" ||
         die 3 "parts of several bundles: $(tr '\n' ' ' <"$work/parts")" "sh install.sh FOLDER PART..., those of one"
     ! one_of "$this" "$(cat "$work/seen")" || die 3 "given twice: part $this"
     say "$this" >>"$work/seen"
 done <"$work/parts"
+cp "$of/files" "$work/files"
 this=0
 while [ $((this += 1)) -le "$parts" ]; do
     one_of "$this" "$(cat "$work/seen")" ||
@@ -470,9 +468,8 @@ before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/de
 [ "$(date +%s)" -ge "$sequence" ] ||
     say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
 
-here() { # FILE of digests: whether the repository in place has all that it lists
-    [ -d "$tree" ] && (cd "$tree" && sha256sum -c "$1") >"$work/said" 2>/dev/null
-}
+# FILE of digests: whether the repository in place has all that it lists
+here() { [ -d "$tree" ] && (cd "$tree" && sha256sum -c "$1") >"$work/said" 2>/dev/null; }
 awk '{ print $3 "  " $5 }' "$work/files" | sort -k 2 >"$work/digests"
 awk '!$1 && $2 != "marker" { print $3 "  " $5 }' "$work/files" >"$work/base"
 [ ! -s "$work/base" ] || here "$work/base" ||
@@ -488,7 +485,10 @@ exchange() { # swap two folders in one instant; fails where tools, kernel or fil
         python3 -c 'import ctypes as c, os, sys; a, b = map(os.fsencode, sys.argv[1:])
 sys.exit(c.CDLL(None).renameat2(-100, a, -100, b, 2) != 0)' "$1" "$2"
 } 2>/dev/null
-
+no_links() {
+    link=$(find "$tree" -type l | head -n 1)
+    [ -z "$link" ] || die 7 "a symbolic link is in the repository: $link" "remove it"
+}
 replace_files() { # one by one, payload first and pointers last, so that clients see the old indexes or the new ones
     sed -n 's/^[0-9a-f]*  //p' "$tree/repo_complete" >>"$area/leaving-sh" 2>/dev/null || :
     for each in payload index pointer marker; do
@@ -506,7 +506,6 @@ replace_files() { # one by one, payload first and pointers last, so that clients
     here "$work/digests" || die 7 "not everything could be put in place, run this again: $tree"
     rm -f "$area/leaving-sh"
 }
-
 serial() { # TREE: print its number in repobuild's count of generations
     sed -nE 's/^ "serial": ([0-9]{1,15}),?$/\1/p' "$1/.repobuild/generation.json" 2>/dev/null | head -n 1
 }
@@ -523,19 +522,13 @@ settle() { # as repobuild does: `next` is the former generation, or a tree that 
 generation() { # print repobuild's record of the new tree; it tells a tree that waits from the former one
     now=$(serial "$tree") && was=$(serial "$area/previous")
     [ "${now:-0}" -ge "${was:-0}" ] || now=$was
-    printf '{\n "carried": {},\n "format": 1,\n "marker": "%s",\n "metadata": [' \
-        "$(sha256 "$new/repo_complete")"
+    printf '{\n "carried": {},\n "format": 1,\n "marker": "%s",\n "metadata": [' "$(sha256 "$new/repo_complete")"
     awk '$2 != "payload" { print $5 }' "$work/files" | sort |
         awk '{ printf "%s\n  \"%s\"", (NR > 1 ? "," : ""), $0 }'
     printf '\n ],\n "serial": %d,\n "time": %d\n}\n' "$((${now:-0} + 1))" "$sequence"
 }
 
-if ! has --dry-run; then
-    mkdir -p "$parent" "$area" || die 7 "cannot be made: $area"
-    hold
-    guard
-    settle
-fi
+has --dry-run || { hold; guard; settle; }
 if [ ! -e "$area/leaving-sh" ] && here "$work/digests"; then
     say "already here: $tree"
 elif has --dry-run; then
@@ -551,21 +544,20 @@ else
             die 7 "cannot be copied, for lack of space perhaps: $part"
         [ "$(sha256 "$staging/part")" = "$(cat "$work/in/of $part/digest")" ] && give "$part" members &&
             cmp -s "$work/list" "$work/in/of $part/list" || die 3 "changed while it was read: $part" "copy it again"
-        give "$part" tar -xof - -C "$staging" || die 7 "cannot be unpacked: $part: $(tail -n 1 "$work/said")"
-        cmp -s "$new/.repobuild/CONTENTS.json" "$work/in/of $part/json" || die 3 "unpacked to other contents: $part"
+        give "$part" tar -xof - -C "$staging" "$name" || die 7 "cannot be unpacked: $part: $(tail -n 1 "$work/said")"
+        cmp -s "$new/.repobuild/CONTENTS.json" "$work/in/of $part/$name/json" ||
+            die 3 "unpacked to other contents: $part"
         rm -f "$staging/part"
     done <"$work/parts"
     { awk '$1 { print $5 }' "$work/files" && cd "$new" && ls .repobuild/*; } | sort >"$work/wanted"
     (cd "$new" && find . ! -type d) | sed 's|^\./||' | sort | cmp -s - "$work/wanted" &&
         cmp -s "$work/digests" "$new/.repobuild/CONTENTS.sha256" || die 3 "unpacked to something else than it listed"
-    [ "$kind" != delta ] || [ -z "$(find "$tree" -type l)" ] ||
-        die 7 "a symbolic link is in the repository: $(find "$tree" -type l | head -n 1)" "remove it"
-    : >"$work/copy"
-    ! anybodys "$tree" ! -type l && [ -z "$(find "$tree" ! -user "$(id -u)" 2>/dev/null | head -n 1)" ] ||
-        say copy >"$work/copy"
+    [ "$kind" != delta ] || no_links
+    copy=''
+    ! anybodys "$tree" ! -type l && [ -z "$(find "$tree" ! -user "$(id -u)" 2>/dev/null | head -n 1)" ] || copy=1
     cut -c 67- "$work/base" | while read -r path; do
         mkdir -p "$new/${path%"${path##*/}"}"
-        [ ! -s "$work/copy" ] && ln "$tree/$path" "$new/$path" 2>/dev/null ||
+        [ -z "$copy" ] && ln "$tree/$path" "$new/$path" 2>/dev/null ||
             { cp "$tree/$path" "$new/$path" && touch -r "$tree/$path" "$new/$path"; } || die 7 "cannot be copied: $path"
     done
     [ -z "$(find "$staging" ! -type f ! -type d)" ] || die 3 "not only files and folders"
@@ -577,6 +569,11 @@ else
         die 3 "not what the contents say: $(grep -v ': OK$' "$work/said" | head -n 1)"
     generation >"$new/.repobuild/generation.json"
     flush "$staging"
+fi
+others_first "$@"
+[ $code -eq 0 ] || [ $code -eq 66 ] || quit $code
+! has --dry-run || exit 0
+if [ -n "$staging" ]; then
     if [ ! -e "$tree" ]; then
         mv "$new" "$tree"
     elif [ -z "$is_mount" ] && mv "$new" "$area/next" && exchange "$area/next" "$tree"; then
@@ -585,7 +582,7 @@ else
         staging=''
     else
         [ ! -e "$area/next" ] || mv "$area/next" "$new"
-        [ -z "$(find "$tree" -type l)" ] || die 7 "a symbolic link is in the repository: $(find "$tree" -type l)"
+        no_links
         mkdir -p "$tree/.repobuild"
         replace_files
     fi
@@ -593,7 +590,6 @@ else
     flush "$tree"
     say "installed $target, made at $sequence: $tree"
 fi
-! has --dry-run || exit 0
 
 # ---- 7. Clients ------------------------------------------------------------------------------------------------------
 

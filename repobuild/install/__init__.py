@@ -20,7 +20,7 @@ from repobuild.install.part import Bundle, Part, by_bundle, finish_reading, insp
 from repobuild.install.place import InstallSpec
 from repobuild.install.plan import InstallPlan, plan_install, require_room_for_all
 from repobuild.install.receipt import UNSIGNED, TransferReceipt, write_receipt
-from repobuild.install.staging import Arrival, Incoming, Staged, Staging, receive
+from repobuild.install.staging import Arrival, Incoming, Staged, Staging, receive, unpack
 from repobuild.install.trust import Judge, KnownKey, TrustSpec, Voucher, known_keys
 
 __all__ = [
@@ -53,5 +53,6 @@ __all__ = [
     "receive",
     "remember",
     "require_room_for_all",
+    "unpack",
     "write_receipt",
 ]

@@ -32,14 +32,20 @@ class Part:
     """Bytes of the file."""
     digests: frozenset[str]
     """One of which it has to have, by what lies beside it; empty when nothing does."""
-    contents: Contents
+    repositories: tuple[Contents, ...]
+    """What it says of each repository in it."""
     voucher: Voucher | None
     """Who stands up for it; None when nobody was asked."""
+
+    @property
+    def number(self) -> int:
+        """Of the part in its bundle; a part with several repositories is whole, and so the first."""
+        return self.repositories[0].part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """Parts of one bundle: all of them, or some."""
+    """Parts of the bundle of one repository: all of them, or some; a part may hold other repositories as well."""
 
     contents: Contents
     """As all of them say; only the number of the part is each one's own, and 1 here."""
@@ -65,17 +71,16 @@ def inspect(path: Path, judge: Judge | None, progress: Progress = SILENT) -> Par
             with measured(progress, f"verify {path.name}", size):
                 listed_in = SUMS_NAME if sums.text else f"{path.name}.sha256"
                 prove_digest(fd, digests, (str(path), listed_in), progress)
-        contents = BundleReader(fd, path.name, lambda _: None).contents
-    if judge is not None and voucher is not None:
-        judge.require(voucher, contents.name)
-    return Part(path=path, size=size, digests=digests, contents=contents, voucher=voucher)
+        repositories = BundleReader(fd, path.name, lambda _: None).repositories
+    return Part(path=path, size=size, digests=digests, repositories=repositories, voucher=voucher)
 
 
 def by_bundle(parts: Iterable[Part]) -> tuple[Bundle, ...]:
     """Return the bundles that some parts are of, the oldest first."""
     groups: dict[Contents, list[Part]] = {}
     for part in parts:
-        groups.setdefault(replace(part.contents, part=1), []).append(part)
+        for contents in part.repositories:
+            groups.setdefault(replace(contents, part=1), []).append(part)
     bundles = [Bundle(contents=contents, parts=tuple(group)) for contents, group in groups.items()]
     return tuple(sorted(bundles, key=lambda bundle: bundle.contents.sequence))
 
@@ -89,7 +94,7 @@ def reading(part: Part, progress: Progress = SILENT) -> Iterator[BundleReader]:
     """
     with _opened(part.path) as fd, measured(progress, f"read {part.path.name}", part.size):
         reader = BundleReader(fd, part.path.name, progress.advance)
-        if reader.contents != part.contents:
+        if reader.repositories != part.repositories:
             raise VerificationError(f"changed while it was read: {part.path}", _TRUNCATED_COPY)
         yield reader
 
@@ -113,25 +118,29 @@ def prove(part: Part, progress: Progress = SILENT) -> str:
         RefusedError: when anything in it is not what it has to be.
     """
     with reading(part, progress) as reader:
-        for _, content in reader.members():
-            for _ in content:
-                pass
+        for contents in reader.repositories:
+            for _, content in reader.members(contents):
+                for _ in content:
+                    pass
         return finish_reading(part, reader)
 
 
-def read_text(part: Part, path: str, progress: Progress = SILENT) -> bytes | None:
-    """Return an index file that a part carries, None where it does not; the part is read no further than to its end.
+def read_text(part: Part, repository: str, path: str, progress: Progress = SILENT) -> bytes | None:
+    """Return an index file of a repository in a part, None where it does not carry it; read no further than to its end.
 
     Raises:
         RefusedError: when it is not what the contents say.
     """
-    if not any(file.path == path and file.size <= TEXT_LIMIT for file in part.contents.carried):
+    carried = (file for each in part.repositories if each.name == repository for file in each.carried)
+    if not any(file.path == path and file.size <= TEXT_LIMIT for file in carried):
         return None
     with reading(part, progress) as reader:
-        for file, content in reader.members():
-            text = b"".join(content if file.path == path else (b"" for _ in content))
-            if file.path == path:
-                return text
+        for contents in reader.repositories:
+            for file, content in reader.members(contents):
+                is_it = file.path == path and contents.name == repository
+                text = b"".join(content if is_it else (b"" for _ in content))
+                if is_it:
+                    return text
     return None
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -113,25 +113,24 @@ class Staging:
         absent = {digest: size for digest, size in self._wanted.items() if digest not in self._here | linked}
         require_room(self._folder, with_spare(sum(absent.values())), 2 * len(self._contents.files))
 
-    def take(self, part: Part) -> None:
-        """Unpack a part, once, from its first byte to its last.
+    @property
+    def repository(self) -> str:
+        """Name of the repository that this is for."""
+        return self._contents.name
 
-        Raises:
-            RefusedError: when anything in it is not what it has to be.
-            DiskError: as the disk says.
-        """
-        with reading(part, self._progress) as reader:
-            for file, content in reader.members():
-                if file.sha256 in self._here or file.sha256 not in self._wanted:
-                    for _ in content:
-                        pass
-                else:
-                    self._written.append(file.sha256)
-                    self._folder.write(file.sha256, content, mtime=self._contents.sequence, sync=False)
-                    self._here.add(file.sha256)
-            sha256 = finish_reading(part, reader)
-        number = part.contents.part
-        self._arrivals[number] = Arrival(part.path.name, part.size, sha256, number)
+    def take(self, file: TreeFile, content: Iterator[bytes]) -> None:
+        """Write a file of a part, or pass over what is here already."""
+        if file.sha256 in self._here or file.sha256 not in self._wanted:
+            for _ in content:
+                pass
+            return
+        self._written.append(file.sha256)
+        self._folder.write(file.sha256, content, mtime=self._contents.sequence, sync=False)
+        self._here.add(file.sha256)
+
+    def note(self, arrival: Arrival) -> None:
+        """Note that a part came whole."""
+        self._arrivals[arrival.number] = arrival
 
     def take_from_place(self) -> None:
         """Take from the repository in place what no part carries: found by its marker, and hashed."""
@@ -263,6 +262,28 @@ def receive(spec: InstallSpec, contents: Contents, progress: Progress = SILENT) 
                     raise
         finally:
             _remove_empty(area)
+
+
+def unpack(part: Part, stagings: Sequence[Staging], progress: Progress = SILENT) -> None:
+    """Read a part once, from its first byte to its last, and give each repository in it to the staging that wants it.
+
+    Raises:
+        RefusedError: when anything in it is not what it has to be.
+        DiskError: as the disk says.
+    """
+    wanted = {staging.repository: staging for staging in stagings}
+    with reading(part, progress) as reader:
+        for contents in reader.repositories:
+            staging = wanted.get(contents.name)
+            for file, content in reader.members(contents):
+                if staging is not None:
+                    staging.take(file, content)
+                else:
+                    for _ in content:
+                        pass
+        sha256 = finish_reading(part, reader)
+    for staging in stagings:
+        staging.note(Arrival(part.path.name, part.size, sha256, part.number))
 
 
 def needed(contents: Contents) -> tuple[TreeFile, ...]:

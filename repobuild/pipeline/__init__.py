@@ -30,23 +30,27 @@ from repobuild.pipeline.session import Session, Settings
 if TYPE_CHECKING:
     from repobuild.install import InstallPlan
     from repobuild.pipeline.adding import add_files
+    from repobuild.pipeline.admitting import InstallRequest
     from repobuild.pipeline.bundling import (
         BundleOrder,
         BundleResult,
+        Old,
         Packing,
         add_wants,
         bundle,
         parse_volume_size,
         read_old,
+        require_others,
     )
     from repobuild.pipeline.explaining import Present, Why, explain
     from repobuild.pipeline.homepage import landing_page
-    from repobuild.pipeline.installing import Installed, InstallRequest, have, install
+    from repobuild.pipeline.installing import Installed, have, install
     from repobuild.pipeline.keys import (
         begin_rotation,
         check_rotation,
         export_key,
         finish_rotation,
+        keep_new,
         not_signed_with,
         write_secret,
     )
@@ -69,6 +73,7 @@ __all__ = [
     "InstallRequest",
     "Installed",
     "Locked",
+    "Old",
     "Opened",
     "Outcome",
     "Packing",
@@ -98,6 +103,7 @@ __all__ = [
     "install",
     "is_lock",
     "is_pending",
+    "keep_new",
     "landing_page",
     "lock_job",
     "not_signed_with",
@@ -110,6 +116,7 @@ __all__ = [
     "read_old",
     "report_page",
     "report_sbom",
+    "require_others",
     "rollback",
     "sum_of",
     "sync",
@@ -127,6 +134,7 @@ _LATER = {
         "check_rotation",
         "export_key",
         "finish_rotation",
+        "keep_new",
         "not_signed_with",
         "write_secret",
     ),
@@ -138,8 +146,19 @@ _LATER = {
     "telling": ("compare", "cost"),
     "reporting": ("prove", "report_page", "report_sbom"),
     "syncing": ("Outcome", "is_pending", "sync", "sync_all"),
-    "installing": ("InstallRequest", "Installed", "have", "install"),
-    "bundling": ("BundleOrder", "BundleResult", "Packing", "add_wants", "bundle", "parse_volume_size", "read_old"),
+    "admitting": ("InstallRequest",),
+    "installing": ("Installed", "have", "install"),
+    "bundling": (
+        "BundleOrder",
+        "BundleResult",
+        "Old",
+        "Packing",
+        "add_wants",
+        "bundle",
+        "parse_volume_size",
+        "read_old",
+        "require_others",
+    ),
     "proving": ("check", "check_bundle", "check_lock"),
     "shipping": ("rollback",),
     "upkeep": ("ClientKey", "Collected", "client_files", "client_key", "collect", "write_text"),

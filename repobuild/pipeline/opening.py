@@ -54,8 +54,10 @@ class Opened:
         return self.form.details(self.packages, objects, self.target, self.lock.options)
 
 
-def open_place(session: Session, path: Path) -> Opened:
+def open_place(session: Session, path: Path, name: str = "") -> Opened:
     """Open what lies at `path`: a repository's folder, a bundle, or a lock.
+
+    Of a bundle with several repositories it is the one of this name, "" for the first, which is said.
 
     Raises:
         UsageError: when nothing is there, or a folder that is no repository of ours.
@@ -69,7 +71,7 @@ def open_place(session: Session, path: Path) -> Opened:
         return Opened(lock.read(text, f"the lock in {path}"), text, path, path)
     if not path.is_file():
         raise UsageError(f"there is no such lock, repository or bundle: {path}")
-    text = _content(path) if is_lock(path) else _text_in_bundle(session, path.absolute())
+    text = _content(path) if is_lock(path) else _text_in_bundle(session, path.absolute(), name)
     return Opened(lock.read(text, str(path)), text, path)
 
 
@@ -129,10 +131,16 @@ def _content(path: Path) -> bytes:
         return file.read(lock.LIMIT + 1)
 
 
-def _text_in_bundle(session: Session, path: Path) -> bytes:
-    """Read a bundle up to its lock, whose digest its contents state."""
+def _text_in_bundle(session: Session, path: Path, name: str) -> bytes:
+    """Read a bundle up to the lock of a repository, whose digest its contents state."""
     part = installing.inspect(path.absolute(), None, session.progress)
-    text = installing.read_text(part, LOCK_NAME, session.progress)
+    names = [each.name for each in part.repositories]
+    if name not in ("", *names):
+        raise UsageError(f"the bundle holds no repository {name}: {path}: it holds {', '.join(names)}")
+    wanted = name or names[0]
+    if not name and len(names) > 1:
+        session.progress.note(f"{path} holds {', '.join(names)}; taken: {wanted} (choose with --name)")
+    text = installing.read_text(part, wanted, LOCK_NAME, session.progress)
     if text is None:
         raise VerificationError(f"the bundle holds no lock: {path}")
     return text

@@ -72,26 +72,37 @@ def check(session: Session, path: Path, key: Path | None = None) -> Receipt:
         return _receipt(session, subject, key)
 
 
-def check_bundle(session: Session, path: Path, key: Path | None = None) -> Receipt:
-    """Read a bundle to its last byte, prove each file of it, and check the repository inside.
+def check_bundle(session: Session, path: Path, key: Path | None = None) -> tuple[Receipt, ...]:
+    """Read a bundle to its last byte, prove each file of it, and check the repositories inside; a receipt for each.
 
     Raises:
         RefusedError: when anything in it is not what it has to be; where a key is given, the list beside it too.
     """
     trust = installing.TrustSpec(signer_keys=((str(key), installing.read_key(key)),)) if key is not None else None
-    part = installing.inspect(path.absolute(), installing.Judge(trust) if trust else None, session.progress)
-    contents = part.contents
-    form = FORMATS[parse_target(contents.target).family]
-    gathered = _Gathered(form)
-    passing = Passing(form) if any(each.path.endswith(KEYS_ENDING) for each in contents.files) else None
+    judge = installing.Judge(trust) if trust is not None else None
+    part = installing.inspect(path.absolute(), judge, session.progress)
+    if judge is not None and part.voucher is not None:
+        for contents in part.repositories:
+            judge.require(part.voucher, contents.name)
+    found = []
     with installing.reading(part, session.progress) as reader:
-        texts = _take(reader, gathered, form.suffix, passing)
+        for contents in reader.repositories:
+            gathered = _Gathered(FORMATS[parse_target(contents.target).family])
+            passing = (
+                Passing(gathered.form) if any(each.path.endswith(KEYS_ENDING) for each in contents.files) else None
+            )
+            found.append((contents, gathered, _take(reader, contents, gathered, passing), passing))
         installing.finish_reading(part, reader)
-    if contents.kind is not PartKind.WHOLE:
-        return _of_part(contents)
+    return tuple(
+        _receipt(session, _bundled(*each), key) if each[0].kind is PartKind.WHOLE else _of_part(each[0])
+        for each in found
+    )
+
+
+def _bundled(contents: Contents, gathered: "_Gathered", texts: Mapping[str, bytes], passing: Passing | None) -> Subject:
     *files, marker = contents.files
     text = texts.get(LOCK_NAME, b"")
-    subject = Subject(
+    return Subject(
         kind="bundle",
         lock=lock.read(text, "the bundle's lock"),
         lock_sha256=sha256_of(text),
@@ -102,7 +113,6 @@ def check_bundle(session: Session, path: Path, key: Path | None = None) -> Recei
         size=sum(file.size for file in files),
         signed=passing.found if passing is not None else (),
     )
-    return _receipt(session, subject, key)
 
 
 def _of_part(contents: Contents) -> Receipt:
@@ -249,16 +259,20 @@ class _Gathered:
     """Packages and what they say of themselves."""
 
     def __init__(self, form: Format) -> None:
-        self._form = form
+        self.form = form
         self._files: dict[str, tuple[int, str]] = {}
         self._statements: dict[str, Statement] = {}
         self._unreadable: dict[str, str] = {}
+
+    def is_package(self, path: str) -> bool:
+        """Whether a path is that of a package."""
+        return path.endswith(self.form.suffix)
 
     def read(self, path: Path, file: PackageFile) -> None:
         """Read a package from `path`, which holds its beginning."""
         self._files[file.name] = (file.size, file.sha256)
         try:
-            self._statements[file.name] = self._form.statement(path, file)
+            self._statements[file.name] = self.form.statement(path, file)
         except HostileInputError as error:
             self._unreadable[file.name] = error.message
         else:
@@ -272,12 +286,12 @@ class _Gathered:
         return Holding(files=self._files, statements=self._statements, unreadable=self._unreadable)
 
 
-def _take(reader: BundleReader, gathered: _Gathered, suffix: str, passing: Passing | None) -> dict[str, bytes]:
-    """Read all members of a bundle: packages as far as they describe themselves, the rest whole. Return the rest."""
+def _take(reader: BundleReader, contents: Contents, gathered: _Gathered, passing: Passing | None) -> dict[str, bytes]:
+    """Read a repository in a bundle: packages as far as they describe themselves, the rest whole. Return the rest."""
     texts: dict[str, bytes] = {}
     with MemoryFile() as scratch:
-        for file, content in reader.members():
-            if not file.path.endswith(suffix):
+        for file, content in reader.members(contents):
+            if not gathered.is_package(file.path):
                 texts |= _text(file, content)
                 continue
             found = PackageFile(file.path, file.size, file.sha256)

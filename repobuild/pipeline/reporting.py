@@ -58,7 +58,10 @@ def prove(session: Session, opened: Opened) -> report.ProofSummary:
 
     if opened.path.is_dir():
         return _summary(check(session, opened.path))
-    return _summary((check_bundle if opened.is_bundle else check_lock)(session, opened.path))
+    if opened.is_bundle:
+        receipts = check_bundle(session, opened.path)
+        return _summary(next(each for each in receipts if each.name == opened.lock.name))
+    return _summary(check_lock(session, opened.path))
 
 
 def _summary(receipt: Receipt) -> report.ProofSummary:

@@ -10,13 +10,15 @@ from repobuild.pipeline.opening import Opened, details_of, graph_of, open_place
 from repobuild.pipeline.session import Session
 
 
-def compare(session: Session, one: Path, other: Path) -> tuple[Opened, Opened, diff.Difference]:
+def compare(session: Session, one: Path, other: Path, name: str = "") -> tuple[Opened, Opened, diff.Difference]:
     """Return two locks, repositories or bundles, and what leads from one to the other.
+
+    Of a bundle with several repositories it is the one of this name, "" for the first.
 
     Raises:
         UsageError: when they are of different families, whose packages nobody can compare.
     """
-    before, after = open_place(session, one), open_place(session, other)
+    before, after = open_place(session, one, name), open_place(session, other, name)
     if before.form is not after.form:
         raise UsageError(f"packages of {before.lock.target} and {after.lock.target} cannot be compared")
     said = dict(after.lock.extras)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from repositories import POINTERS, Fabricated, fabricate, mark
+from repositories import Fabricated, fabricate, mark, source_of
 
 from repobuild.archive.contents import PartKind
 from repobuild.bundle import PIGSTY_DELETES, BundleResult, BundleSpec, WrittenPart, write_bundle
@@ -27,11 +27,11 @@ TESTS = Path(__file__).parents[1]
 
 
 def spec_of(repository: Fabricated) -> BundleSpec:
-    return BundleSpec(lock=repository.lock, lock_sha256=repository.lock_sha256, pointers=POINTERS)
+    return BundleSpec(sources=(source_of(repository),))
 
 
 def bundle(repository: Fabricated, out: Path) -> BundleResult:
-    return write_bundle(repository.path, out, spec_of(repository))
+    return write_bundle(out, spec_of(repository))
 
 
 @pytest.fixture
@@ -47,7 +47,14 @@ def test_a_bundle_has_the_name_pigsty_expects_and_its_digest_beside_it(repositor
     data = (out / NAME).read_bytes()
     files = len(repository.files())
     part = WrittenPart(
-        path=out / NAME, size=len(data), sha256=sha256_of(data), kind=PartKind.WHOLE, part=1, parts=1, files=files
+        path=out / NAME,
+        size=len(data),
+        sha256=sha256_of(data),
+        repositories=("pigsty",),
+        kind=PartKind.WHOLE,
+        part=1,
+        parts=1,
+        files=files,
     )
     assert sorted(os.listdir(out)) == BESIDE
     assert result == BundleResult(parts=(part,), files=files, sums=out / "SHA256SUMS", signers=())
@@ -161,12 +168,14 @@ def test_a_bundle_that_pigsty_would_delete_says_so(repository, tmp_path):
 RUN = """
 import sys
 sys.path.insert(0, {tests!r})
+from dataclasses import replace
 from pathlib import Path
-from repositories import POINTERS, fabricate
+from repositories import fabricate, source_of
 from repobuild.bundle import BundleSpec, write_bundle
 made = fabricate(Path({scratch!r}), packages=12)
-spec = BundleSpec(lock=made.lock, lock_sha256=made.lock_sha256, pointers=POINTERS)
-print(write_bundle(Path({repository!r}), Path({out!r}), spec).sha256)
+made = replace(made, path=Path({repository!r}))
+spec = BundleSpec(sources=(source_of(made),))
+print(write_bundle(Path({out!r}), spec).sha256)
 """
 
 VARIATIONS = {
@@ -212,7 +221,7 @@ def test_order_and_times_on_disk_do_not_matter(repository, tmp_path):
         os.utime(other / name, (5, 5))
         (other / name).chmod(0o700)
 
-    assert write_bundle(other, tmp_path / "second", spec_of(repository)).sha256 == expected
+    assert write_bundle(tmp_path / "second", spec_of(replace(repository, path=other))).sha256 == expected
 
 
 def test_the_same_bytes_come_out_on_a_file_system_without_direct_writing(repository, tmp_path):
@@ -287,10 +296,10 @@ def test_a_package_of_the_lock_that_the_marker_does_not_list_is_a_proof_that_fai
 
 
 def test_another_lock_than_the_one_read_is_a_proof_that_fails(repository, tmp_path):
-    spec = replace(spec_of(repository), lock_sha256="0" * 64)
+    spec = spec_of(replace(repository, lock_sha256="0" * 64))
 
     with pytest.raises(ProofError, match=r"repobuild\.lock"):
-        write_bundle(repository.path, tmp_path / "out", spec)
+        write_bundle(tmp_path / "out", spec)
 
 
 def test_a_failed_bundle_leaves_the_former_one_in_place(repository, tmp_path):

@@ -15,7 +15,7 @@ import zstandard
 from forgeries import assemble, bodies_of, contents_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from repositories import POINTERS, Fabricated, fabricate, mark, write
+from repositories import Fabricated, fabricate, mark, source_of, write
 
 from repobuild import lock
 from repobuild.archive.contents import Contents, Older, PartKind
@@ -54,11 +54,12 @@ class Told(Silent):
 
 
 def spec_of(repository: Fabricated, **words) -> BundleSpec:
-    return BundleSpec(lock=repository.lock, lock_sha256=repository.lock_sha256, pointers=POINTERS, **words)
+    own = {key: words.pop(key) for key in ("old", "pattern") if key in words}
+    return BundleSpec(sources=(source_of(repository, **own),), **words)
 
 
 def bundle(repository: Fabricated, out: Path, **words) -> BundleResult:
-    return write_bundle(repository.path, out, spec_of(repository, **words))
+    return write_bundle(out, spec_of(repository, **words))
 
 
 def read(path: Path) -> tuple[Contents, dict[str, bytes]]:
@@ -66,12 +67,13 @@ def read(path: Path) -> tuple[Contents, dict[str, bytes]]:
     fd = os.open(path, os.O_RDONLY)
     try:
         reader = BundleReader(fd, path.name, lambda _: None)
-        carried = {file.path: b"".join(content) for file, content in reader.members()}
+        [contents] = reader.repositories
+        carried = {file.path: b"".join(content) for file, content in reader.members(contents)}
         digests = reader.finish()
     finally:
         os.close(fd)
     assert digests == (sha256_of(path.read_bytes()),) * 2
-    return reader.contents, carried
+    return contents, carried
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -394,7 +396,7 @@ def updated(old: Fabricated, home: Path, *, changed: int, time: int) -> Fabricat
 def test_a_delta_carries_what_the_older_bundle_lacks_and_all_metadata(tmp_path):
     old = fabricate(tmp_path / "old", packages=12)
     new = updated(old, tmp_path / "new", changed=2, time=LATER)
-    older = read_old(bundle(old, tmp_path / "old-out").path, lock.read)
+    [older] = read_old(bundle(old, tmp_path / "old-out").path, lock.read)
 
     result = bundle(new, tmp_path / "out", old=older)
 
@@ -416,7 +418,7 @@ def test_a_delta_carries_what_the_older_bundle_lacks_and_all_metadata(tmp_path):
 def test_an_update_of_a_twentieth_of_the_packages_travels_in_6_percent(tmp_path):
     old = of_sizes(tmp_path / "old", [400_000] * 100)
     new = of_sizes(tmp_path / "new", [400_000] * 100, changed=5)
-    older = read_old(bundle(old, tmp_path / "old-out").path, lock.read)
+    [older] = read_old(bundle(old, tmp_path / "old-out").path, lock.read)
 
     full = bundle(new, tmp_path / "out")
     delta = bundle(new, tmp_path / "out", old=older)
@@ -435,7 +437,7 @@ def test_lock_bundle_and_list_of_the_same_state_give_the_same_payload(tmp_path):
 
     sources = [whole, volume, tmp_path / "have.txt", tmp_path / "old.lock"]
     found = [
-        set(read(bundle(new, tmp_path / f"out{n}", old=read_old(each, lock.read)).path)[1])
+        set(read(bundle(new, tmp_path / f"out{n}", old=read_old(each, lock.read)[0]).path)[1])
         for n, each in enumerate(sources)
     ]
 
@@ -452,7 +454,7 @@ def have_of(repository: Fabricated) -> bytes:
 def test_a_delta_made_from_a_list_says_that_it_knows_no_lock(repository, tmp_path):
     (tmp_path / "have.txt").write_bytes(have_of(repository))
 
-    result = bundle(repository, tmp_path / "out", old=read_old(tmp_path / "have.txt", lock.read))
+    result = bundle(repository, tmp_path / "out", old=read_old(tmp_path / "have.txt", lock.read)[0])
 
     contents, carried = read(result.path)
     assert contents.older == Older("", repository.lock.time)
@@ -623,7 +625,7 @@ def test_a_name_that_install_sh_refuses_is_not_listed_again_and_named(repository
     (out / "SHA256SUMS.asc").write_bytes(key.detach_sign(text))
     told = Told()
 
-    write_bundle(repository.path, out, spec_of(repository, key=key), told)
+    write_bundle(out, spec_of(repository, key=key), told)
 
     assert name not in sums(out)
     assert any("not what install.sh takes" in each for each in told.notes)
@@ -696,7 +698,7 @@ PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from repositories import POINTERS, fabricate
+from repositories import fabricate, source_of
 from repobuild.bundle import BundleSpec, write_bundle
 from repobuild.durable import Folder
 left = {after}
@@ -709,8 +711,7 @@ def dying(*words, **more):
     return rename(*words, **more)
 Folder.rename = dying
 made = fabricate(Path({home!r}), packages=40)
-spec = BundleSpec(lock=made.lock, lock_sha256=made.lock_sha256, pointers=POINTERS, volume_size={size})
-write_bundle(made.path, Path({out!r}), spec)
+write_bundle(Path({out!r}), BundleSpec(sources=(source_of(made),), volume_size={size}))
 """
 
 

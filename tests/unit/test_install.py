@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from forgeries import assemble, bodies_of, contents_of, header, patched, put_together, take_apart, with_path
-from repositories import POINTERS, Fabricated, fabricate
+from repositories import Fabricated, fabricate, source_of
 
 from repobuild.archive.contents import Contents
 from repobuild.bundle import BundleSpec, write_bundle
@@ -35,6 +35,7 @@ from repobuild.install import (
     plan_install,
     prove,
     receive,
+    unpack,
 )
 from repobuild.model import LOCK_NAME, MARKER, Kind
 from repobuild.record import sha256_of
@@ -44,8 +45,7 @@ TIME = 1_700_000_000
 
 
 def make_bundle(repository: Fabricated, out: Path) -> Path:
-    spec = BundleSpec(lock=repository.lock, lock_sha256=repository.lock_sha256, pointers=POINTERS)
-    return write_bundle(repository.path, out, spec).path
+    return write_bundle(out, BundleSpec(sources=(source_of(repository),))).path
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def unpacked(path: Path, spec: InstallSpec) -> Iterator[Incoming]:
     with receive(spec, bundle.contents) as staging:
         staging.require_room()
         for part in bundle.parts:
-            staging.take(part)
+            unpack(part, [staging])
         yield staging.finish()
 
 
@@ -195,7 +195,7 @@ def test_the_whole_of_a_bundle_can_be_proven_without_writing(good, far):
 
 
 def test_contents_are_known_before_anything_else_is_read(good, far):
-    assert look(put(far, good[: len(good) // 3])).contents.version == "v4.5.0"
+    assert look(put(far, good[: len(good) // 3])).repositories[0].version == "v4.5.0"
 
 
 def test_a_repository_of_another_target_goes_below_its_target(good, far):
@@ -669,7 +669,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from repobuild.install import InstallSpec, inspect, receive
+from repobuild.install import InstallSpec, inspect, receive, unpack
 from repobuild import durable
 rename = durable.Folder.rename
 left = {after}
@@ -681,8 +681,8 @@ def killing(*words):
     rename(*words)
 durable.Folder.rename = killing
 part = inspect(Path({path!r}), None)
-with receive(InstallSpec(home=Path({home!r}), parts=("pigsty",)), part.contents) as staging:
-    staging.take(part)
+with receive(InstallSpec(home=Path({home!r}), parts=("pigsty",)), part.repositories[0]) as staging:
+    unpack(part, [staging])
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -725,7 +725,7 @@ def test_a_rerun_takes_what_is_whole_and_only_that(repository, good, far):
 
 
 def plan_over(far: Path, good: bytes, marker: bytes) -> tuple[InstallPlan, Contents]:
-    contents = look(put(far, good)).contents
+    contents = look(put(far, good)).repositories[0]
     (far / "www" / "pigsty" / MARKER).write_bytes(marker)
     return plan_install(spec_of(far), contents, [1]), contents
 
@@ -747,7 +747,7 @@ def test_the_plan_over_a_repository_of_another_tool_adds_everything(repository, 
 
 
 def test_the_plan_tells_added_changed_kept_and_removed_apart(good, far):
-    by_path = {file.path: file for file in look(put(far, good)).contents.files}
+    by_path = {file.path: file for file in look(put(far, good)).repositories[0].files}
     (far / "www" / "pigsty" / "old.deb").write_bytes(b"old")
     kept = by_path["pkg004_1.4-1_amd64.deb"].sha256
     marker = f"{kept}  pkg004_1.4-1_amd64.deb\n{'0' * 64}  Packages\n{'1' * 64}  old.deb\n{'2' * 64}  x/gone.deb\n"
@@ -762,8 +762,8 @@ def test_the_plan_tells_added_changed_kept_and_removed_apart(good, far):
 
 def test_what_an_earlier_run_left_needs_no_room_again(good, far):
     path = put(far, good)
-    before = plan_install(spec_of(far), look(path).contents, [1]).need
+    before = plan_install(spec_of(far), look(path).repositories[0], [1]).need
     with pytest.raises(ZeroDivisionError), unpacked(path, spec_of(far)):
         raise ZeroDivisionError
 
-    assert plan_install(spec_of(far), look(path).contents, [1]).need == 0 < before
+    assert plan_install(spec_of(far), look(path).repositories[0], [1]).need == 0 < before

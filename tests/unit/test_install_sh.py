@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from shell_bundles import (
     Tree,
     archive,
     folder,
+    joined,
     lock_text,
     marker,
     pack,
@@ -725,6 +727,16 @@ def test_a_folder_that_is_no_repository_is_left_alone(machine: Machine, tmp_path
 # ---- kills ------------------------------------------------------------------------------------------------------------
 
 
+def deadly(tmp_path: Path, path: str) -> tuple[Path, Path]:
+    """Return a folder of tools that kill the run at the call that FATAL names, and the file in which they count."""
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for name in ("mv", "cp", "rm", "mkdir", "tar", "sync", "touch", "perl"):
+        (shims / name).write_text(SHIM.format(real=shutil.which(name, path=path)))
+        (shims / name).chmod(0o755)
+    return shims, tmp_path / "counter"
+
+
 @pytest.mark.parametrize("way", ["exchange", "files"])
 def test_whatever_a_kill_leaves_the_next_run_heals(dash: Machine, tmp_path: Path, way: str) -> None:
     older, newer = first(tmp_path), tree(1, key=signing_key())
@@ -732,12 +744,7 @@ def test_whatever_a_kill_leaves_the_next_run_heals(dash: Machine, tmp_path: Path
     if way == "files":
         dash.path = f"{without_exchange(tmp_path, dash.path)}:{dash.path}"
     path = dash.path
-    shims = tmp_path / "shims"
-    shims.mkdir()
-    counter = tmp_path / "counter"
-    for name in ("mv", "cp", "rm", "mkdir", "tar", "sync", "touch", "perl"):
-        (shims / name).write_text(SHIM.format(real=shutil.which(name, path=path)))
-        (shims / name).chmod(0o755)
+    shims, counter = deadly(tmp_path, path)
     states = []
     for fatal in range(1, 200, 1 if os.environ.get("REPOBUILD_CRASH") == "full" else (2 if way == "exchange" else 6)):
         shutil.rmtree(dash.root / "www", ignore_errors=True)
@@ -1074,14 +1081,17 @@ def test_parts_of_two_bundles_are_not_mixed(dash: Machine, tmp_path: Path) -> No
     assert "parts of several bundles" in done.stderr
 
 
-def test_several_unsigned_repositories_have_to_be_told_apart(dash: Machine, tmp_path: Path) -> None:
+def test_of_several_unsigned_repositories_all_are_installed_or_the_one_that_is_named(
+    dash: Machine, tmp_path: Path
+) -> None:
     out = Out(tmp_path / "out", key=None).add(tree()).add(infra(), stem=f"infra-pkg-v1.0.0.{TARGET}").write()
 
-    unclear = dash.run("--allow-unsigned", out)
-    done = dash.run("--allow-unsigned", "--name", "pigsty", out)
+    one = dash.run("--allow-unsigned", "--name", "pigsty", out)
+    left = (dash.root / "www/infra").exists()
+    done = dash.run("--allow-unsigned", out)
 
-    assert (2, 0, True) == (unclear.returncode, done.returncode, dash.repository.exists())
-    assert "--name NAME" in unclear.stderr
+    assert (0, False, 0) == (one.returncode, left, done.returncode), done.stderr
+    assert (dash.root / "www/infra/repo_complete").exists()
 
 
 def test_a_node_needs_the_key_of_the_repository_that_it_names(dash: Machine, tmp_path: Path) -> None:
@@ -1225,6 +1235,257 @@ def test_a_kill_before_the_exchange_leaves_no_former_repository(dash: Machine, t
 
 
 # ---- the file itself --------------------------------------------------------------------------------------------------
+
+
+# ---- several repositories in one file -----------------------------------------------------------------------------------
+
+
+def other() -> Tree:
+    """Return a repository with a package of the name and size of one in the first."""
+    built = infra()
+    built.files["app_1.0_amd64.deb"] = b"inf" * 500
+    return built
+
+
+def in_one(path: Path, members: list[Member], key: SigningKey | None = None) -> Path:
+    out = Out(path, key=key, parts={PART: pack(archive(members))})
+    if key is not None:
+        out.parts |= {"infra.gpg": key.public_binary(), "infra.asc": key.public_armored()}
+    return out.write()
+
+
+def visible_below(machine: Machine, name: str) -> dict[str, bytes]:
+    at = machine.root / "www" / name
+    found = (path for path in at.rglob("*") if path.is_file() and ".repobuild" not in path.relative_to(at).parts)
+    return {str(path.relative_to(at)): path.read_bytes() for path in found}
+
+
+def test_all_repositories_of_a_file_are_installed(machine: Machine, tmp_path: Path) -> None:
+    done = machine.install(in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key()))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert first(tmp_path).all_files() == machine.files()
+    assert other().all_files() == visible_below(machine, "infra")
+    assert ["infra-local.list", "pigsty-local.list"] == sorted(
+        each.name for each in (machine.root / "etc/apt/sources.list.d").iterdir()
+    )
+    assert (machine.root / "etc/apt/keyrings/infra.gpg").exists()
+    assert list((machine.root / "www").rglob("incoming-sh*")) == []
+
+
+def test_all_repositories_of_an_unsigned_file_are_installed(machine: Machine, tmp_path: Path) -> None:
+    done = machine.run("--allow-unsigned", in_one(tmp_path / "out", joined(tree(), other())))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert (tree().all_files(), other().all_files()) == (machine.files(), visible_below(machine, "infra"))
+
+
+def test_a_second_run_with_several_repositories_changes_nothing(dash: Machine, tmp_path: Path) -> None:
+    out = in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key())
+    dash.install(out)
+    before = dash.visible()
+
+    done = dash.install(out)
+
+    assert (0, before) == (done.returncode, dash.visible())
+    assert 2 == done.stdout.count("already here")
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("pigsty", "infra"), ("infra", "pigsty")])
+def test_one_repository_of_a_file_is_installed_when_it_is_named(
+    machine: Machine, tmp_path: Path, name: str, left_out: str
+) -> None:
+    done = machine.install(in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key()), "--name", name)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert (machine.root / f"www/{name}/repo_complete").exists()
+    assert not (machine.root / f"www/{left_out}").exists()
+
+
+def test_a_name_that_no_file_holds_is_said(dash: Machine, tmp_path: Path) -> None:
+    done = dash.run("--allow-unsigned", "--name", "more", in_one(tmp_path / "out", joined(tree(), other())))
+
+    assert (2, []) == (done.returncode, dash.visible())
+
+
+def test_moving_other_sources_aside_leaves_those_of_all_repositories(dash: Machine, tmp_path: Path) -> None:
+    sources = dash.root / "etc/apt/sources.list.d"
+    sources.mkdir(parents=True)
+    (sources / "debian.list").write_text("deb http://deb.example ./\n")
+
+    done = dash.install(in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key()), "--replace-repos")
+
+    assert (0, ["infra-local.list", "pigsty-local.list"]) == (
+        done.returncode,
+        sorted(each.name for each in sources.iterdir()),
+    )
+    assert (dash.root / "etc/apt/replaced/sources.list.d/debian.list").exists()
+
+
+def test_a_dry_run_of_several_repositories_writes_nothing(dash: Machine, tmp_path: Path) -> None:
+    done = dash.install(in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key()), "--dry-run")
+
+    assert (0, [], 2) == (done.returncode, dash.visible(), done.stdout.count("would install"))
+
+
+def test_a_kill_among_several_leaves_each_of_them_whole_and_the_next_run_heals(dash: Machine, tmp_path: Path) -> None:
+    older, newer = first(tmp_path), tree(1, key=signing_key())
+    infra_newer = replace(
+        other(), time=TIME + 1, files={**other().files, "repobuild.lock": lock_text(TIME + 1, name="infra")}
+    )
+    before = in_one(tmp_path / "older", joined(older, other()), signing_key())
+    after = in_one(tmp_path / "newer", joined(newer, infra_newer), signing_key())
+    path = dash.path
+    shims, counter = deadly(tmp_path, path)
+    states = []
+    for fatal in range(3, 300, 1 if os.environ.get("REPOBUILD_CRASH") == "full" else 5):
+        shutil.rmtree(dash.root / "www", ignore_errors=True)
+        dash.path = path
+        assert 0 == dash.install(before).returncode
+        counter.write_text("0\n")
+        dash.path = f"{shims}:{path}"
+        killed = dash.run(after, COUNTER=str(counter), FATAL=str(fatal))
+        left = (dash.files(), visible_below(dash, "infra"))
+        dash.path = path
+        healed = dash.run(after)
+
+        assert healed.returncode == 0, healed.stderr
+        assert (newer.all_files(), infra_newer.all_files()) == (dash.files(), visible_below(dash, "infra"))
+        assert [] == list((dash.root / "www").rglob("incoming-sh.*"))
+        if killed.returncode == 0:
+            break
+        states.append(left)
+    assert len(states) >= 8
+    for one, two in states:
+        assert one in (older.all_files(), newer.all_files())
+        assert two in (other().all_files(), infra_newer.all_files())
+
+
+def test_where_another_run_holds_one_of_several_none_is_installed(
+    dash: Machine, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    out = in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key())
+    for name in ("pigsty", "infra"):
+        area = dash.root / f"www/.{name}.repobuild"
+        area.mkdir(parents=True, exist_ok=True)
+        with subprocess.Popen(
+            [tool("flock"), area / "lock", "sh", "-c", "echo held; read -r _"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as holder:  # fmt: skip
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            done = dash.install(out)
+            holder.communicate(b"\n")
+
+        assert 75 == done.returncode
+        assert [] == [each.name for each in (dash.root / "www").iterdir() if not each.name.startswith(".")]
+
+
+def swapped(members: list[Member]) -> list[Member]:
+    """Exchange what two packages of one size hold."""
+    one, two = (
+        next(each for each in members if each.name == f"{top}/app_1.0_amd64.deb") for top in ("pigsty", "infra")
+    )
+    one.body, two.body = two.body, one.body
+    return members
+
+
+def relisted(names: tuple[str, ...], *built: Tree) -> list[Member]:
+    """Return the members of a bundle whose contents list other repositories than it holds."""
+    for each in built:
+        each.repositories = names
+    return [member for each in built for member in each.head()] + [member for each in built for member in each.body()]
+
+
+def retold(change: Callable[[Tree], None]) -> list[Member]:
+    """Return the members of a bundle whose second repository says something else than the first."""
+    one, two = tree(key=signing_key()), other()
+    one.repositories = two.repositories = ("pigsty", "infra")
+    change(two)
+    return [*one.head(), *two.head(), *one.body(), *two.body()]
+
+
+def named(name: str) -> list[Member]:
+    """Return the members of a bundle whose second repository has this name throughout."""
+    second = other()
+    second.name = name
+    return joined(tree(key=signing_key()), second)
+
+
+def without(members: list[Member], start: str) -> list[Member]:
+    return [each for each in members if not each.name.startswith(start)]
+
+
+def both() -> list[Member]:
+    return joined(tree(key=signing_key()), other())
+
+
+SEVERAL: dict[str, Callable[[], list[Member]]] = {
+    "the second head is missing": lambda: [each for each in both() if not each.name.startswith("infra/.repobuild")],
+    "the second repository is listed and absent": lambda: without(both(), "infra/"),
+    "the first repository is listed and absent": lambda: without(both(), "pigsty/"),
+    "a third repository is listed and absent": lambda: relisted(
+        ("pigsty", "infra", "more"), tree(key=signing_key()), other()
+    ),
+    "a second repository that is not listed": lambda: [*tree(key=signing_key()).members(), *other().members()],
+    "a member outside of both": lambda: [*both(), Member("evil/x", b"x")],
+    "a folder outside of both": lambda: [*both(), folder("evil/")],
+    "a member that climbs from one into the other": lambda: [*both(), Member("pigsty/../infra/x", b"x")],
+    "a member more in the second": lambda: [*both(), Member("infra/x", b"x")],
+    "a member of the second that is missing": lambda: without(both(), "infra/lib"),
+    "a marker of the second that is missing": lambda: without(both(), "infra/repo_complete"),
+    "a link in the second": lambda: [*both(), Member("infra/x", kind=tarfile.SYMTYPE, link="/etc")],
+    "two repositories of one name": lambda: relisted(
+        ("pigsty", "pigsty"), tree(key=signing_key()), tree(1, key=signing_key())
+    ),
+    "lists in another order": lambda: retold(lambda two: setattr(two, "repositories", ("infra", "pigsty"))),
+    "a second that lists itself alone": lambda: retold(lambda two: setattr(two, "repositories", ())),
+    "a second for another target": lambda: retold(lambda two: setattr(two, "target", f"d13.{MACHINE}")),
+    "a second that is a volume": lambda: retold(lambda two: setattr(two, "kind", "volume")),
+    "a list of one": lambda: relisted(("pigsty",), tree(key=signing_key())),
+    "a list that begins with the second": lambda: relisted(("infra", "pigsty"), tree(key=signing_key()), other()),
+    "a name that climbs out": lambda: relisted(("pigsty", "../infra"), tree(key=signing_key()), other()),
+    **{
+        f"a second repository called {name}": partial(named, name) for name in ("..", ".repobuild", "-rf", "a+b", "in fra")
+    },
+    "more names than a file holds": lambda: relisted(
+        ("pigsty", "infra", *(f"more{n}" for n in range(15))), tree(key=signing_key()), other()
+    ),
+    "bodies of one size exchanged": lambda: swapped(both()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("machine", ["dash", "busybox"], indirect=True)
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_a_forgery_among_several_is_refused_before_any_is_visible(
+    machine: Machine, tmp_path: Path, name: str, *, signed: bool
+) -> None:
+    out = in_one(tmp_path / "out", SEVERAL[name](), signing_key() if signed else None)
+
+    done = machine.install(out) if signed else machine.run("--allow-unsigned", out)
+
+    assert (3, []) == (done.returncode, machine.visible()), done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert [] == list(tmp_path.rglob("evil"))
+
+
+def test_where_one_of_several_is_older_than_what_is_here_none_is_installed(machine: Machine, tmp_path: Path) -> None:
+    newer = other()
+    newer.time += 9
+    newer.files["repobuild.lock"] = lock_text(TIME + 9, name="infra")
+    alone = Out(tmp_path / "newer", name="infra").add(newer, stem=f"infra-pkg-v1.0.0.{TARGET}").write()
+    assert 0 == machine.run("--key", alone / "infra.gpg", alone).returncode
+    out = in_one(tmp_path / "out", joined(first(tmp_path), other()), signing_key())
+
+    refused = machine.install(out)
+    left = (visible_below(machine, "infra"), machine.repository.exists())
+    allowed = machine.install(out, "--allow-older")
+
+    assert (3, (newer.all_files(), False)) == (refused.returncode, left)
+    assert "older than what is installed" in refused.stderr
+    assert (0, other().all_files()) == (allowed.returncode, visible_below(machine, "infra"))
+    assert first(tmp_path).all_files() == machine.files()
 
 
 def test_shellcheck_finds_nothing(tool: Callable[[str], str]) -> None:

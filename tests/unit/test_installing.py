@@ -635,9 +635,9 @@ def test_a_bundle_of_another_target_than_asked_for_is_refused(near, far, key):
 
 def test_a_bundle_of_another_repository_than_asked_for_is_refused(near, far, key):
     words = {"fingerprints": (key.fingerprint,)}
-    assert "pigsty" in refuse(far, only(near / "out-new"), name="other", **words)
+    assert "pigsty" in refuse(far, only(near / "out-new"), names=frozenset({"other"}), **words)
 
-    assert receive(far, only(near / "out-new"), name="pigsty", **words)[0].lock is not None
+    assert receive(far, only(near / "out-new"), names=frozenset({"pigsty"}), **words)[0].lock is not None
 
 
 def test_a_bundle_for_another_target_goes_below_its_target(near, far, key):
@@ -650,7 +650,7 @@ def test_a_bundle_for_another_target_goes_below_its_target(near, far, key):
 def test_an_install_while_another_runs_is_busy(near, far, key):
     path = only(near / "out-new")
     spec = InstallSpec(home=far / "www", parts=("pigsty",))
-    contents = inspect(path, None).contents
+    contents = inspect(path, None).repositories[0]
     with receive_staging(spec, contents), pytest.raises(BusyError):
         receive(far, path, fingerprints=(key.fingerprint,))
 
@@ -952,9 +952,9 @@ def test_each_volume_and_delta_can_be_checked_alone(near):
     for folder in ("out-volumes", "out-delta"):
         for path in parts_in(near / folder):
             with session(near) as run:
-                receipt = check_bundle(run, path)
+                [receipt] = check_bundle(run, path)
             assert receipt.is_whole
-            assert receipt.files == len([f for f in inspect(path, None).contents.carried if f.path != MARKER])
+            assert receipt.files == len([f for f in inspect(path, None).repositories[0].carried if f.path != MARKER])
 
 
 def test_a_signed_repository_whose_key_is_not_here_rolls_back_where_the_key_is(near, far, key):

@@ -331,9 +331,9 @@ def test_a_key_file_that_is_not_there_is_an_error(debian: World, tmp_path: Path)
 
 
 def test_a_bundle_is_proven_as_its_repository_is(world: World, tmp_path: Path) -> None:
-    made = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = world.bundle(tmp_path)
 
-    receipt = pipeline.check_bundle(world.session, made.path)
+    [receipt] = pipeline.check_bundle(world.session, made.path)
 
     ours, theirs = receipt.to_json(), world.check().to_json()
     assert {key for key in ours if ours[key] != theirs[key]} <= {"kind", "size"}
@@ -343,13 +343,13 @@ def test_a_bundle_is_proven_as_its_repository_is(world: World, tmp_path: Path) -
 def test_a_bundle_that_lacks_a_dependency_says_so(tmp_path: Path) -> None:
     world = World(tmp_path, "el9.x86_64")
     world.publish_unproven(stub_rpms(world, skip="libpq"), ["patroni"])
-    made = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = world.bundle(tmp_path)
 
-    assert "cannot be installed: patroni (psycopg" in told(pipeline.check_bundle(world.session, made.path))[0]
+    assert "cannot be installed: patroni (psycopg" in told(*pipeline.check_bundle(world.session, made.path))[0]
 
 
 def test_a_bundle_that_is_damaged_is_refused(debian: World, tmp_path: Path) -> None:
-    made = pipeline.bundle(debian.session, "d12.x86_64", "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = debian.bundle(tmp_path)
     data = bytearray(made.path.read_bytes())
     data[len(data) // 2] ^= 1
     made.path.write_bytes(data)

@@ -229,12 +229,12 @@ def test_packages_are_verified_where_clients_are_told_to(tmp_path, signer):
     secret = {"ours": ours.secret, "another": another.secret, "nobody": None}[signer]
     made = [rpms.build(tmp_path / "rpms", name, sign=sign) for name, sign in (("a", ours.secret), ("b", secret))]
     world.publish([world.put(path.read_bytes()) for path in made], ["a", "b"], extras=((PACKAGE_KEYS, ours.public),))
-    bundle = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path / "out"))
+    bundle = world.bundle(tmp_path / "out")
 
     expected = set() if signer == "ours" else {(Fault.SIGNATURE, "b-1.0-1.el9.x86_64.rpm")}
 
     assert expected == found(world.check())
-    assert expected == found(pipeline.check_bundle(world.session, bundle.path))
+    assert expected == found(*pipeline.check_bundle(world.session, bundle.path))
 
 
 def test_a_payload_that_its_signed_header_does_not_know_is_found(tmp_path):
@@ -243,9 +243,9 @@ def test_a_payload_that_its_signed_header_does_not_know_is_found(tmp_path):
     data = bytearray(rpms.build(tmp_path / "rpms", "a", size=2_000_000, sign=key.secret).read_bytes())
     data[-1] ^= 1
     world.publish([world.put(bytes(data))], ["a"], extras=((PACKAGE_KEYS, key.public),))
-    bundle = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path / "out"))
+    bundle = world.bundle(tmp_path / "out")
 
-    for receipt in (world.check(), pipeline.check_bundle(world.session, bundle.path)):
+    for receipt in (world.check(), *pipeline.check_bundle(world.session, bundle.path)):
         [problem] = receipt.problems
         assert problem.detail.startswith("its payload does not have the sha256")
 
@@ -255,8 +255,7 @@ def test_a_bundle_that_breaks_while_a_signed_package_goes_by_is_refused(tmp_path
     key = rpms.signing_key()
     package = world.put(rpms.build(tmp_path / "rpms", "a", size=2_000_000, sign=key.secret).read_bytes())
     world.publish([package], ["a"], extras=((PACKAGE_KEYS, key.public),))
-    order = pipeline.BundleOrder(out=tmp_path / "out", packing=pipeline.Packing(".tar"))
-    bundle = pipeline.bundle(world.session, world.target.name, "pigsty", order)
+    bundle = world.bundle(tmp_path / "out", pipeline.Packing.TAR)
     data = bytearray(bundle.path.read_bytes())
     data[1_500_000] ^= 1
     (tmp_path / "alone.tar").write_bytes(data)
@@ -331,14 +330,14 @@ def test_what_is_carried_over_is_counted_and_named_where_it_is_no_package(debian
 @pytest.mark.parametrize("gone", [("SHA256SUMS.asc",), ("SHA256SUMS", "SHA256SUMS.asc")])
 def test_with_a_key_a_bundle_needs_the_signed_list_beside_it_as_install_does(tmp_path, key, gone):
     world = published(tmp_path, key)
-    made = pipeline.bundle(world.session, "d12.x86_64", "pigsty", pipeline.BundleOrder(out=tmp_path / "out"))
+    made = world.bundle(tmp_path / "out")
     public = world.path / "pigsty.gpg"
 
-    assert [] == told(pipeline.check_bundle(world.session, made.path, public))
+    assert [] == told(*pipeline.check_bundle(world.session, made.path, public))
     for name in gone:
         (made.path.parent / name).unlink()
 
-    assert [] == told(pipeline.check_bundle(world.session, made.path))
+    assert [] == told(*pipeline.check_bundle(world.session, made.path))
     with pytest.raises(RefusedError, match="not signed, and a signer is asked for"):
         pipeline.check_bundle(world.session, made.path, public)
 

@@ -122,10 +122,11 @@ def test_what_is_no_receipt_is_found(world: World) -> None:
 def test_a_lying_receipt_in_a_bundle_is_found_and_not_installed(world: World, tmp_path: Path) -> None:
     own = sha256_of((world.path / "repobuild.lock").read_bytes()).encode()
     world.replace_file(PROOF_NAME, (world.path / PROOF_NAME).read_bytes().replace(own, b"0" * 64))
-    made = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = world.bundle(tmp_path)
     far = Session(replace(world.session.settings, home=tmp_path / "far"))
 
-    [problem] = pipeline.check_bundle(world.session, made.path).problems
+    [receipt] = pipeline.check_bundle(world.session, made.path)
+    [problem] = receipt.problems
     for is_dry in (True, False):
         with pytest.raises(HostileInputError, match="proof in the bundle is of another lock"):
             list(pipeline.install(far, [made.path], InstallRequest(allow_unsigned=True, dry_run=is_dry)))
@@ -151,7 +152,7 @@ def test_where_wants_do_not_install_the_receipt_is_not_blamed(world: World) -> N
 
 
 def test_an_install_says_what_was_proven_from_a_dry_run_on(world: World, tmp_path: Path) -> None:
-    made = pipeline.bundle(world.session, world.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = world.bundle(tmp_path)
     words = ["install", str(made.path), "--allow-unsigned", "--home", str(tmp_path / "far")]
     environment = {"REPOBUILD_STORE": str(tmp_path / "s"), "XDG_STATE_HOME": str(tmp_path / "x")}
 
@@ -190,10 +191,10 @@ def elsewhere(world: World, tmp_path: Path) -> Session:
 
 def test_a_lock_proves_from_its_bases_where_no_store_knows_them(bare: World, tmp_path: Path) -> None:
     based(bare)
-    made = pipeline.bundle(bare.session, bare.target.name, "pigsty", pipeline.BundleOrder(out=tmp_path))
+    made = bare.bundle(tmp_path)
     far = elsewhere(bare, tmp_path)
 
-    for receipt in (pipeline.check(far, bare.path), pipeline.check_bundle(far, made.path)):
+    for receipt in (pipeline.check(far, bare.path), *pipeline.check_bundle(far, made.path)):
         [proof] = receipt.proofs
         assert (told(receipt), proof.base, proof.wants) == ([], "site", tuple(WANTS))
         assert any(each.startswith("libpq") for each in proof.relies)
