@@ -1,9 +1,10 @@
-"""A headless Chromium to look at a page as people do; it speaks the DevTools protocol over a pipe, so no port is open."""
+"""A real Chromium without a window, spoken to over a pipe (the DevTools protocol, no library needed)."""
 
 import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,86 +12,99 @@ from typing import Any
 
 import pytest
 
-PROGRAM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+PROGRAM = next(
+    (found for name in ("chromium-headless-shell", "chromium", "chromium-browser") if (found := shutil.which(name))), ""
+)
+needs_chromium = pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed")
 
 
 class Browser:
-    """One tab. What it is told to do has happened when a method returns."""
+    """One page in a browser. What it is told to do has happened when a method returns."""
 
-    def __init__(self, to_browser: int, from_browser: int) -> None:
-        self._to, self._from = to_browser, from_browser
-        self._rest = b""
-        self._count = 0
+    def __init__(self, reading: int, writing: int) -> None:
+        self._read = os.fdopen(reading, "rb", buffering=0)
+        self._write = os.fdopen(writing, "wb", buffering=0)
+        self._number = 0
         self._session = ""
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._ask("Page.enable")
+        self._rest = b""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Page.enable")
 
-    def show(self, path: Path, *, width: int = 1024, is_dark: bool = False) -> None:
-        """Open a file in a window of this width."""
-        features = [{"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}]
-        self._ask("Emulation.setEmulatedMedia", features=features)
-        self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
-        )
-        self._ask("Page.navigate", url=path.as_uri())
-        self._wait("Page.loadEventFired")
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """Ask the browser to do something, and wait until it has."""
+        self._number += 1
+        message: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._write.write(json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
 
-    def evaluate(self, expression: str) -> Any:
-        """Return the value of an expression in the page."""
-        result = self._ask("Runtime.evaluate", expression=expression, returnByValue=True)
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            data = self._read.read(1 << 16)
+            assert data, "the browser ended"
+            self._rest += data
+        text, _, self._rest = self._rest.partition(b"\0")
+        message: dict[str, Any] = json.loads(text)
+        return message
+
+    def open(self, place: Path | str) -> float:
+        """Open a file or URL; return the seconds until it was loaded."""
+        begun = time.monotonic()
+        self.call("Page.navigate", url=place if isinstance(place, str) else place.absolute().as_uri())
+        while self.evaluate("document.readyState") != "complete":
+            time.sleep(0.01)
+        return time.monotonic() - begun
+
+    def evaluate(self, script: str) -> Any:
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def press(self, key: str, code: int) -> None:
-        """Press a key and let go of it."""
-        for kind in ("rawKeyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+    def resize(self, width: int, height: int = 800) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
 
-    def _ask(self, method: str, **parameters: Any) -> Any:
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while (answer := self._read()).get("id") != self._count:
-            pass
-        assert "error" not in answer, answer
-        return answer["result"]
+    def prefer(self, scheme: str) -> None:
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def _wait(self, event: str) -> None:
-        while self._read().get("method") != event:
-            pass
+    def press(self, key: str, code: int = 0, text: str = "") -> None:
+        common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def _read(self) -> Any:
-        while b"\0" not in self._rest:
-            data = os.read(self._from, 1 << 16)
-            assert data, "the browser ended"
-            self._rest += data
-        message, self._rest = self._rest.split(b"\0", 1)
-        return json.loads(message)
+    def type(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
 
 
 @contextmanager
-def browser(place: Path) -> Iterator[Browser]:
-    """Start Chromium with a profile below `place`, without any network."""
-    assert PROGRAM is not None
-    (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
-    offline = ["--proxy-server=127.0.0.1:9", "--disable-background-networking", "--no-first-run"]
-    # The pipe is descriptors 3 and 4 of the browser; a shell puts them there.
-    script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+def browser(folder: Path) -> Iterator[Browser]:
+    """Start a browser with a profile of its own in `folder`; it ends with the block."""
+    to_read, to_write = os.pipe()
+    from_read, from_write = os.pipe()
+    words = [PROGRAM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+    words += [f"--user-data-dir={folder}", "--disable-background-networking", "--disable-component-update"]
+    words += ["--disable-dev-shm-usage"]
     process = subprocess.Popen(
-        ["/bin/bash", "-c", script, "-", PROGRAM, *words, *offline, f"--user-data-dir={place}/profile", "about:blank"],
-        pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "bash", *words],
+        pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    os.close(theirs_in)
-    os.close(theirs_out)
+    os.close(to_read)
+    os.close(from_write)
+    found = None
     try:
-        yield Browser(ours_out, ours_in)
+        found = Browser(from_read, to_write)
+        yield found
     finally:
-        os.close(ours_out)
-        os.close(ours_in)
         process.terminate()
         process.wait(timeout=20)
+        if found is not None:
+            found._read.close()
+            found._write.close()

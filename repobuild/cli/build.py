@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size, steps, table
+from repobuild.cli.console import err, fields, out, out_json, steps, table
 from repobuild.cli.failures import Failures, failed_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import RepobuildError
+from repobuild.measures import readable_size as size
 from repobuild.model import Lock, Target
 
 CHECK_EXIT_CODE = 6

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _speaking = threading.Lock()
 """Held for a line, so that lines of several threads stay whole."""
 
@@ -22,16 +21,6 @@ _speaking = threading.Lock()
 def safe(text: str) -> str:
     """Return `text` with control and direction characters escaped: a terminal does nothing with it but show it."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text.encode("utf-8", "replace").decode())
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as people read it (powers of 1000)."""
-    number = float(count)
-    for unit in _UNITS:
-        if number < 1000 or unit == _UNITS[-1]:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    raise AssertionError
 
 
 def out(text: str = "") -> None:

@@ -5,9 +5,10 @@ import importlib.resources
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import fields, out, out_json, size, table
+from repobuild.cli.console import fields, out, out_json, table
 from repobuild.cli.options import common
 from repobuild.cli.run import Run
+from repobuild.measures import readable_size as size
 from repobuild.targets import ALL_TARGETS
 
 _MANUALS = {"manual": "repobuild.1.md", "manifest": "repobuild-manifest.5.md"}

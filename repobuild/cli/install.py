@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size, steps
+from repobuild.cli.console import err, fields, out, out_json, steps
 from repobuild.cli.options import common, naming, owning
 from repobuild.cli.run import Run
 from repobuild.cli.ship import paths_of
 from repobuild.errors import RepobuildError, UsageError
+from repobuild.measures import readable_size as size
 from repobuild.signing import spaced
 from repobuild.targets import parse_target
 

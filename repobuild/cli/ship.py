@@ -9,11 +9,12 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.build import sync_targets
-from repobuild.cli.console import err, fields, out, out_json, size
+from repobuild.cli.console import err, fields, out, out_json
 from repobuild.cli.failures import Failures, failed_json, failure_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
 from repobuild.errors import ProofError, RepobuildError, UsageError
+from repobuild.measures import readable_size as size
 from repobuild.model import Target
 from repobuild.targets import parse_target
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import fields, out, out_json, size, table
+from repobuild.cli.console import fields, out, out_json, table
 from repobuild.cli.failures import Failures
 from repobuild.cli.options import common, narrowing
 from repobuild.cli.run import Run
+from repobuild.measures import readable_size as size
 
 if TYPE_CHECKING:
     from repobuild.costs import Costs

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from repobuild import pipeline
-from repobuild.cli.console import err, fields, out, out_json, size
+from repobuild.cli.console import err, fields, out, out_json
 from repobuild.cli.options import common, naming
 from repobuild.cli.run import Run
 from repobuild.errors import ManifestError, ProofError, UnresolvableError, UsageError
+from repobuild.measures import readable_size as size
 from repobuild.model import Job, Package, Target, Upstream
 from repobuild.targets import parse_target
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from repobuild.markup import html_text as _text
+from repobuild.measures import readable_size as _size
 from repobuild.report.style import HUES, SCRIPT, STYLE
 from repobuild.report.treemap import Box, squarify
 from repobuild.report.values import ProofSummary, ReportSpec, Source, Wanted
@@ -23,7 +24,6 @@ _MAX_SUMMARY = 120
 """Characters of a package's own words."""
 _MAX_TAKEN = 60
 """Packages of a want that are named."""
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _SMALLEST = 0.0008
 """Share of the map below which a want is drawn together with the other small ones of its module."""
 _OTHER = "no module"
@@ -299,13 +299,3 @@ def _count(number: int, noun: str) -> str:
 def _day(time: int) -> str:
     day = datetime.fromtimestamp(min(max(time, 0), _MAX_TIME), UTC).strftime("%Y-%m-%d")
     return f'<time datetime="{day}">{day}</time>'
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as people read it (powers of 1000)."""
-    number = float(count)
-    for unit in _UNITS:
-        if number < 999.95 or unit == _UNITS[-1]:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    raise AssertionError

@@ -3,21 +3,18 @@
 One HTML file that asks for nothing else: no script, no font, no image. The same facts give the same page.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 
 from repobuild.checked import check_base_url, check_prefix
 from repobuild.errors import UsageError
+from repobuild.markup import html_text as _text
+from repobuild.measures import readable_size as _size
 
 _MAX_REPOSITORIES = 200
 _MAX_TIME = 253_402_300_799
 """The last second of the year 9999."""
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-"""Signs that show nothing, or turn the text around them."""
 
 _STYLE = """
 :root{color-scheme:light dark;--text:#1c2128;--soft:#57606a;--link:#0550ae;--back:#fff;--card:#f5f7f9;--line:#d0d7de}
@@ -112,17 +109,3 @@ def _links(spec: PageSpec) -> Iterator[str]:
     for name, url in spec.links:
         yield f'<li><a href="{_text(check_base_url(url.removesuffix("/"), "link"))}/">{_text(name)}</a></li>'
     yield "</ul>\n</nav>"
-
-
-def _text(value: str) -> str:
-    return escape(_UNSEEN.sub("\ufffd", value))
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as people read it (powers of 1000)."""
-    number = float(count)
-    for unit in _UNITS:
-        if number < 999.95 or unit == _UNITS[-1]:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    raise AssertionError

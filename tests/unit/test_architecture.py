@@ -12,7 +12,7 @@ LAYERS = (
     {"errors"},
     {"bases"},
     {"model", "progress", "media", "portal", "credentials"},
-    {"checked", "compression", "markup", "targets", "durable", "scratch", "graph"},
+    {"checked", "compression", "markup", "measures", "targets", "durable", "scratch", "graph"},
     {"record", "state", "signing"},
     {"store", "archive", "formats"},
     {

@@ -205,7 +205,9 @@ CONTRAST = """(() => {
 @pytest.mark.parametrize("is_dark", [False, True])
 @pytest.mark.parametrize("width", [320, 390, 1024])
 def test_the_page_fits_its_window_and_can_be_read(chromium: Browser, page: Path, width: int, is_dark: bool) -> None:
-    chromium.show(page, width=width, is_dark=is_dark)
+    chromium.resize(width)
+    chromium.prefer("dark" if is_dark else "light")
+    chromium.open(page)
 
     assert chromium.evaluate("document.documentElement.scrollWidth") <= width
     assert chromium.evaluate(CONTRAST) >= 4.5
@@ -215,7 +217,8 @@ def test_the_page_fits_its_window_and_can_be_read(chromium: Browser, page: Path,
 
 @needs_chromium
 def test_every_link_is_reached_by_the_keyboard_in_order_and_shows_it(chromium: Browser, page: Path) -> None:
-    chromium.show(page)
+    chromium.resize(1024)
+    chromium.open(page)
     seen = []
     for _ in range(22):
         chromium.press("Tab", 9)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import page_browser
+import chromium
 import pytest
+from chromium import Browser
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from page_browser import Browser
 
 from repobuild import report
 from repobuild.errors import UsageError
@@ -314,9 +314,9 @@ class TestSbom:
 
 @pytest.fixture(scope="module")
 def browser(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if not page_browser.PROGRAM:
+    if not chromium.PROGRAM:
         pytest.skip("Chromium is not installed")
-    with page_browser.browser(tmp_path_factory.mktemp("chromium")) as found:
+    with chromium.browser(tmp_path_factory.mktemp("chromium")) as found:
         yield found
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-import page_browser
+import chromium
 import pytest
 from click.testing import CliRunner
 from nginx_server import fetch, free_port, needs_nginx, running
@@ -291,9 +291,9 @@ def url(published: World) -> Iterator[str]:
 def test_a_browser_opens_the_page_and_follows_it_to_a_package(
     url: str, tool: Callable[[str], str], tmp_path: Path
 ) -> None:
-    if not page_browser.PROGRAM:
+    if not chromium.PROGRAM:
         pytest.skip("Chromium is not installed")
-    with page_browser.browser(tmp_path) as browser:
+    with chromium.browser(tmp_path) as browser:
         took = browser.open(url)
         title = browser.evaluate("document.title")
         address = browser.evaluate("document.querySelector('#list a').href")
