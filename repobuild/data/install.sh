@@ -461,10 +461,12 @@ place "$folder"
 guard
 [ -e "$tree/repo_complete" ] || [ -e "$tree/.repobuild" ] || [ -z "$(find "$tree" ! -type d 2>/dev/null)" ] ||
     die 7 "this folder holds files, but is no repository: $tree" "move it away"
-before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/dev/null | head -n 1)
-[ "${before:-0}" -le "$sequence" ] || has --allow-older ||
-    die 3 "older than what is installed: $sequence before $before" "--allow-older"
-
+no_older() { # asked once more under the lock: another run may have installed something newer meanwhile
+    before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/dev/null | head -n 1)
+    [ "${before:-0}" -le "$sequence" ] || has --allow-older ||
+        die 3 "older than what is installed: $sequence before $before" "--allow-older"
+}
+no_older
 [ "$(date +%s)" -ge "$sequence" ] ||
     say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
 
@@ -528,7 +530,7 @@ generation() { # print repobuild's record of the new tree; it tells a tree that 
     printf '\n ],\n "serial": %d,\n "time": %d\n}\n' "$((${now:-0} + 1))" "$sequence"
 }
 
-has --dry-run || { hold; guard; settle; }
+has --dry-run || { hold; guard; settle; no_older; }
 if [ ! -e "$area/leaving-sh" ] && here "$work/digests"; then
     say "already here: $tree"
 elif has --dry-run; then

@@ -694,6 +694,23 @@ def test_an_older_bundle_needs_to_be_allowed(machine: Machine, tmp_path: Path) -
     assert first(tmp_path).all_files() == machine.files()
 
 
+def test_a_newer_one_that_came_before_the_lock_was_free_stays(dash: Machine, tmp_path: Path) -> None:
+    oldest, older, newest = (tree(number, key=signing_key()) for number in (0, 1, 2))
+    dash.install(out_of(tmp_path, oldest))
+    lock = tmp_path / "newer.lock"
+    lock.write_bytes(newest.files["repobuild.lock"])
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "flock").write_text(f"#!/bin/sh\ncp {lock} {dash.repository}/repobuild.lock\n")
+    (shims / "flock").chmod(0o755)
+    dash.path = f"{shims}:{dash.path}"
+
+    done = dash.run(out_of(tmp_path, older, "older"))
+
+    assert (3, lock.read_bytes()) == (done.returncode, (dash.repository / "repobuild.lock").read_bytes())
+    assert "older than what is installed" in done.stderr
+
+
 def test_a_delta_on_another_repository_is_refused_and_says_how_to_go_on(machine: Machine, tmp_path: Path) -> None:
     machine.install(out_of(tmp_path, first(tmp_path)))
     (machine.repository / "app_1.0_amd64.deb").write_bytes(b"?")
