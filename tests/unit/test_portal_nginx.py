@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from nginx_server import NGINX, OPENSSL, fetch, free_port, judged, make_certificate, needs_nginx, running
+from nodes import wait_for
 from portals import DEMO, GOOD_WORDS, PORTAL, SPEC
 
 from repobuild import media
@@ -522,5 +523,6 @@ def test_nginx_tells_its_state_to_its_own_machine_alone(served: Served) -> None:
 def test_a_log_has_its_file(served: Served) -> None:
     fetch(served.port, "/a.txt", Host="f.pigsty")
 
-    assert "GET /a.txt" in (served.home.parent / "files.log").read_text()
+    # nginx answers first and writes its log then.
+    wait_for("the line in the log", lambda: "GET /a.txt" in (served.home.parent / "files.log").read_text())
     assert (served.home.parent / "plain.log").exists()
