@@ -16,7 +16,7 @@
 #     --dry-run             verify, say what would be done, change nothing
 #     --home DIR            the web root (/www)
 #     --root DIR            the system to install into, such as a mounted image (/)
-#     --http URL            install no bundle: let this machine use the repository that another one serves at URL
+#     --http URL/NAME       install no bundle: let this machine use the repository that another one serves there
 #     --replace-repos       move all other package sources aside; --restore brings them back
 #     --uninstall           remove the client file (with --http URL, that one); with --purge, the repository as well
 #     --have [FOLDER]       print what the repository in FOLDER holds, for: repobuild bundle --since
@@ -73,14 +73,15 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-name=${name:-${among%% *}} home=${home%/} root=${root%/} http=${http%/}
+home=${home%/} root=${root%/} http=${http%/}
+case $http in *://*/*) name=${name:-${http##*/}} ;; *) name=${name:-${among%% *}} ;; esac
 trust=$(printf '%s' "$trust" | tr -d ' ' | tr a-f A-F)
 names='[A-Za-z0-9][A-Za-z0-9._-]{0,63}' # of repositories
 is '(/[A-Za-z0-9_+@~-][A-Za-z0-9._+@~-]*)+' "$home" || die 2 "not an absolute path of plain signs: --home $home"
 is "|$names" "$name" || die 2 "not the name of a repository: --name $name"
 is '|[0-9A-F]{40}|[0-9A-F]{64}' "$trust" || die 2 "not a fingerprint of 40 or 64 hex digits: --trust $trust"
-is '|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_+~-][A-Za-z0-9._+@~-]*)*' "$http" ||
-    die 2 "not a URL like http://10.10.10.10/pigsty: --http $http"
+is '|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_+~-][A-Za-z0-9._+@~-]*)+' "$http" ||
+    die 2 "not the URL of a repository, such as http://10.10.10.10/pigsty: --http $http"
 
 missing=''
 for each in awk base64 cat chmod cmp cp cut date df find grep gzip head id ln ls mkdir mktemp mv rm sed sha256sum sort \
@@ -164,7 +165,8 @@ use() { # local|http TREE LOCATION: write this machine's client file and say wha
     flush "$sources"
     say "wrote $sources/$client.$ending; next:"
     if [ "$ending" = list ]; then
-        say "  apt-get update -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/$client.list -o Dir::Etc::sourceparts=-"
+        say "  apt-get update -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/$client.list \\" && say \
+            "      -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
         say "  apt-get install PACKAGE..."
         return
     fi
@@ -224,9 +226,11 @@ if has --uninstall; then
         [ -z "$is_mount" ] || act find "$tree" -mindepth 1 ! -name lost+found -prune -exec rm -rf {} +
         [ -n "$is_mount" ] || act rm -rf "$tree" "$area"
     fi
-    act rm -f "$sources/$gone.$ending"
+    client=$sources/$gone.$ending found=removed
+    [ -e "$client" ] || found="nothing to remove (of another repository: --name NAME)"
+    act rm -f "$client"
     [ -e "$sources/$other.list" ] || act rm -f "$root/etc/apt/keyrings/$name.gpg"
-    has --dry-run || say "removed"
+    has --dry-run || say "$found: $client"
 fi
 for file in "$aside/sources.list" "$aside/sources.list.d"/*; do
     has --restore && [ -e "$file" ] || continue
@@ -464,8 +468,9 @@ guard
 no_older() { # asked once more under the lock: another run may have installed something newer meanwhile
     before=$(sed -nE 's/^"time": ([0-9]{1,11}),?$/\1/p' "$tree/repobuild.lock" 2>/dev/null | head -n 1)
     [ "${before:-0}" -le "$sequence" ] || has --allow-older ||
-        die 3 "older than what is installed: $sequence before $before" "--allow-older"
+        die 3 "older than what is installed: $tree: $(when "$sequence") before $(when "$before")" "--allow-older"
 }
+when() { date -u -d "@$1" '+%Y-%m-%d %H:%M:%S' 2>/dev/null || say "$1"; } # SECONDS
 no_older
 [ "$(date +%s)" -ge "$sequence" ] ||
     say "WARNING: the clock ($(date)) is behind the repository, and apt refuses what is from the future: set it" >&2
@@ -474,6 +479,7 @@ no_older
 here() { [ -d "$tree" ] && (cd "$tree" && sha256sum -c "$1") >"$work/said" 2>/dev/null; }
 awk '{ print $3 "  " $5 }' "$work/files" | sort -k 2 >"$work/digests"
 awk '!$1 && $2 != "marker" { print $3 "  " $5 }' "$work/files" >"$work/base"
+[ ! -s "$work/base" ] || [ -d "$tree" ] || die 3 "a delta, and nothing to build on is here: $tree" "the whole bundle"
 [ ! -s "$work/base" ] || here "$work/base" ||
     die 3 "what this delta builds on is not here: $(grep -v ': OK$' "$work/said" | head -n 1)" \
         "sh install.sh --have >have.txt, and on the other side: repobuild bundle --since have.txt"
@@ -531,14 +537,20 @@ generation() { # print repobuild's record of the new tree; it tells a tree that 
 }
 
 has --dry-run || { hold; guard; settle; no_older; }
+need=''
 if [ ! -e "$area/leaving-sh" ] && here "$work/digests"; then
     say "already here: $tree"
-elif has --dry-run; then
-    say "would install $(wc -l <"$work/files") files for $target, made at $sequence, over ${before:-nothing}: $tree"
 else
     need=$(while read -r part; do wc -c <"$work/in/$part"; done <"$work/parts" | sort -n | tail -n 1)
     need=$(awk -v sum="$need" '$1 { sum += $4 } END { printf "%.0f", sum / 1000 }' "$work/files")
-    [ "$(df -Pk "$area" | awk 'NR == 2 { print $4 }')" -ge "$need" ] || die 7 "no space for $need kB: $area"
+    on=$area
+    while [ ! -d "$on" ]; do on=${on%/*}; done # in a dry run
+    free=$(df -Pk "${on:-/}" | awk 'NR == 2 { print $4 }')
+    [ "$free" -ge "$need" ] || die 7 "no space: $need kB are needed, $free are free: $area" "free some, or --home DIR"
+fi
+if [ -n "$need" ] && has --dry-run; then
+    say "would install $(wc -l <"$work/files") files for $target, made at $sequence, over ${before:-nothing}: $tree"
+elif [ -n "$need" ]; then
     staging=$(mktemp -d "$area/incoming-sh.XXXXXX") || die 7 "cannot be written: $area"
     new=$staging/$name
     while read -r part; do # from one copy that nobody else can change: a stick may give other bytes the second time

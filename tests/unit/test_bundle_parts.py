@@ -317,7 +317,7 @@ def of_sizes(folder: Path, sizes: list[int], *, changed: int = 0) -> Fabricated:
 
 def test_a_file_that_no_volume_has_room_for_is_named(repository, tmp_path):
     with pytest.raises(UsageError, match=r"pkg004_1\.4-1_amd64\.deb: 70000 bytes"):
-        bundle(repository, tmp_path / "out", volume_size=70_000)
+        bundle(repository, tmp_path / "out", volume_size=75_000)
 
     assert os.listdir(tmp_path / "out") == []
 
@@ -467,6 +467,16 @@ def test_a_list_may_ask_for_more(repository):
     assert old.wants == ("htop", "pg_*")
     assert old.digests == {sha256_of(data) for path, data in repository.files().items() if path != MARKER}
     assert (old.name, old.target, old.sequence) == ("pigsty", "d12.x86_64", repository.lock.time)
+
+
+def test_lists_of_several_repositories_may_stand_in_one_file(repository, tmp_path):
+    other = have_of(repository).replace(b" have 1 pigsty ", b" have 1 minio ", 1)
+    (tmp_path / "have.txt").write_bytes(have_of(repository) + b"+htop\n" + other)
+
+    found = read_old(tmp_path / "have.txt", lock.read)
+
+    assert [(each.name, each.wants) for each in found] == [("pigsty", ("htop",)), ("minio", ())]
+    assert found[0].digests == found[1].digests
 
 
 HEAD = b"# repobuild have 1 pigsty d12.x86_64 5 " + b"a" * 64 + b"\n"

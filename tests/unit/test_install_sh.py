@@ -843,12 +843,47 @@ def test_other_sources_are_moved_aside_only_when_asked_and_come_back(machine: Ma
 def test_uninstall_takes_the_client_file_and_purge_the_repository(machine: Machine, tmp_path: Path) -> None:
     machine.install(out_of(tmp_path, first(tmp_path)))
 
-    machine.run("--uninstall")
+    gone = machine.run("--uninstall").stdout
     kept = machine.files()
     machine.run("--uninstall", "--purge")
 
     assert kept == first(tmp_path).all_files()
     assert [] == machine.visible()
+    assert "removed: " in gone
+    assert gone.endswith("/pigsty-local.list\n")
+    assert "nothing to remove (of another repository: --name NAME): " in machine.run("--uninstall").stdout
+
+
+def test_http_takes_the_name_from_the_url(dash: Machine, tmp_path: Path) -> None:
+    out = out_of(tmp_path, tree(key=signing_key()))
+
+    home, done = (dash.install(out, "--http", url) for url in ("http://10.10.10.10", "http://10.10.10.10/pigsty"))
+
+    assert (2, 0) == (home.returncode, done.returncode)
+    assert "not the URL of a repository" in home.stderr
+    gone = dash.run("--http", "http://10.10.10.10/other", "--uninstall").stdout
+    assert gone.endswith("/etc/apt/sources.list.d/other.list\n")
+    assert dash.run("--http", "http://10.10.10.10/pigsty", "--uninstall").stdout.startswith("removed")
+
+
+def test_a_dry_run_says_that_there_is_no_room(dash: Machine, tmp_path: Path) -> None:
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "df").write_text("#!/bin/sh\nprintf 'x\\nx 9 9 0 100%% /\\n'\n")
+    (shims / "df").chmod(0o755)
+    dash.path = f"{shims}:{dash.path}"
+
+    done = dash.install(out_of(tmp_path, first(tmp_path)), "--dry-run")
+
+    assert (7, []) == (done.returncode, dash.visible())
+    assert "kB are needed, 0 are free" in done.stderr
+
+
+def test_a_delta_on_an_empty_machine_says_so(dash: Machine, tmp_path: Path) -> None:
+    done = dash.install(out_of(tmp_path, delta(first(tmp_path), tree(1, key=signing_key())), "delta"))
+
+    assert 3 == done.returncode
+    assert "a delta, and nothing to build on is here" in done.stderr
 
 
 def test_have_lists_what_is_here(machine: Machine, tmp_path: Path) -> None:
