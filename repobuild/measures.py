@@ -1,5 +1,7 @@
 """Measures as people read them."""
 
+from datetime import UTC, datetime
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -11,3 +13,11 @@ def readable_size(count: int) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     raise AssertionError
+
+
+def readable_time(seconds: int) -> str:
+    """Return seconds since the epoch as a time of UTC; those after the year 9999 as they are."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)

@@ -25,6 +25,8 @@ from pathlib import Path
 
 from repobuild.bases import BasePin, Bases
 
+DEFAULT_NAME = "pigsty"
+"""Of a repository: what Pigsty looks for."""
 MARKER = "repo_complete"
 LOCK_NAME = "repobuild.lock"
 """Name of the lock inside a repository: a file of the tree, listed in the marker."""

@@ -22,6 +22,7 @@ from repobuild.model import Lock
 from repobuild.record import TEXT_LIMIT, parse_marker, sha256_of
 
 _HAVE = b"# repobuild have "
+_LISTS = re.compile(rb"^(?=# repobuild have )", re.MULTILINE)
 _FIRST_LINE = re.compile(
     r"# repobuild have 1 ([A-Za-z0-9][A-Za-z0-9._+~-]{0,63}) ([a-z0-9][a-z0-9._]{0,63}) ([0-9]{1,10}) ([0-9a-f]{64})"
 )
@@ -67,7 +68,7 @@ def read_old(path: Path, read_lock: Callable[[bytes, str], Lock]) -> tuple[Old, 
                 return _of_bundle(file.fileno(), str(path))
         text = folder.read(path.name, TEXT_LIMIT) or b""
     if text.startswith(_HAVE):
-        return (parse_have(text, str(path)),)
+        return tuple(parse_have(each, str(path)) for each in _LISTS.split(text) if each)
     return (_of_lock(text, read_lock(text, str(path)), path),)
 
 

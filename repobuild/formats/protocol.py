@@ -269,6 +269,9 @@ class Format(Protocol):
     ) -> Universe[Any]:
         """Open the indexes of all upstreams of a target, in manifest order; `base` is what is installed already."""
 
+    def stranger(self, packages: Sequence[InstalledPackage], target: Target) -> str:
+        """Return the package, as `name version`, that tells that a machine has another release than `target`, or ""."""
+
     def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
         """Return an index of what is installed, for `universe`.
 

@@ -130,7 +130,11 @@ class Judge:
         here = (*self._spec.known, *known_keys(beside.items(), None))
         found = [each for each in here if each.fingerprint in wanted]
         if not found:
-            raise VerificationError(f"no key of this fingerprint is here: {', '.join(sorted(wanted))}", _BRING_KEY)
+            others = ", ".join(sorted({each.fingerprint for each in known_keys(beside.items(), None)})) or "none"
+            raise VerificationError(
+                f"no key of this fingerprint is here: {', '.join(sorted(wanted))}; beside the bundle lies: {others}",
+                _BRING_KEY,
+            )
         return found
 
     def _confirm(self, signer: KnownKey, known: str = "") -> KnownKey:

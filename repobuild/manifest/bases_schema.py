@@ -7,6 +7,7 @@ from pathlib import Path
 from repobuild.bases import EMPTY, EMPTY_NAME, LIMIT, Base, Bases, parse_packages
 from repobuild.durable import Folder
 from repobuild.errors import ManifestError, RepobuildError
+from repobuild.formats import FORMATS
 from repobuild.manifest.document import Scalar, Table
 from repobuild.manifest.expand import choose
 from repobuild.manifest.reading import Fields, Place, redacted
@@ -57,6 +58,8 @@ def bases_of(choice: Choice, subtracted: str, target: Target) -> Bases:
                 f"capture one there, or name it for its own targets (`bases: {{{target}: [...]}}`)"
             )
             raise ManifestError((line,))
+        if base.packages and (other := FORMATS[target.family].stranger(base.packages, target)):
+            raise ManifestError((f"base {base.name} is a machine of another release than {target}: it has {other}",))
     return Bases(all=found, subtracted=subtracted if any(base.name == subtracted for base in found) else "")
 
 

@@ -24,7 +24,7 @@ from repobuild.manifest.locations import (
 from repobuild.manifest.manifest import Manifest
 from repobuild.manifest.reading import Fields, Place, did_you_mean, redacted
 from repobuild.manifest.upstream_schema import NAME, Setting, read_upstreams
-from repobuild.model import Verify
+from repobuild.model import DEFAULT_NAME, Verify
 from repobuild.signing import AGENT_PREFIX
 from repobuild.targets import ALL_TARGETS, DEFAULT_SELECTOR, is_selector, known_selectors
 
@@ -150,7 +150,7 @@ def read_manifest(
         modules=_modules(fields, upstreams, generation),
         node_modules=node_modules,
         home=Path(fields.matching("repo_home", _HOME, "an absolute path") or "/www"),
-        name=fields.matching("repo_name", NAME, "a folder name") or "pigsty",
+        name=fields.matching("repo_name", NAME, "a folder name") or DEFAULT_NAME,
         endpoint=_endpoint(fields, admin_ip),
         region=fields.matching("region", _REGION, "the name of a region") or AUTO,
         admin_ip=admin_ip,

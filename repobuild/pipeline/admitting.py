@@ -10,6 +10,7 @@ from repobuild import lock
 from repobuild.archive.contents import Contents
 from repobuild.errors import HostileInputError, RollbackError, VerificationError
 from repobuild.install import Bundle, InstallPlan, InstallSpec, Judge, Part
+from repobuild.measures import readable_time
 from repobuild.model import LOCK_NAME
 from repobuild.pipeline.session import Session
 from repobuild.publish import Repository
@@ -149,7 +150,8 @@ def refuse_older(session: Session, contents: Contents, installed: int | None, re
     if contents.sequence < newest and not request.allow_older:
         what = "is installed" if newest == installed else "was installed here before"
         raise RollbackError(
-            f"the bundle is older than what {what}: {contents.sequence} before {newest}",
+            f"the bundle of {contents.name} for {contents.target} is older than what {what}: "
+            f"{readable_time(contents.sequence)} before {readable_time(newest)}",
             "to install it nevertheless, give --allow-older; clients of a signed repository ignore indexes that are "
             "older than theirs, so rather roll back where bundles are made, and bring the bundle of that",
         )

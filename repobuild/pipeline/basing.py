@@ -58,6 +58,8 @@ def pin_bases(
 
 def notes(job: Job) -> Iterator[str]:
     """Yield what a person should know of the bases."""
+    if job.bases.subtracted and any(base.is_empty for base in job.bases.to_resolve):
+        yield f"subtract: {job.bases.subtracted} takes nothing away, for `bases` names `empty` too, which has nothing"
     for base in job.bases.all:
         if base.packages and not any(each.says for each in base.packages):
             yield (

@@ -6,7 +6,7 @@ from repobuild import webserver
 from repobuild.model import Lock, Target
 from repobuild.pipeline.making import usage
 from repobuild.pipeline.session import Session
-from repobuild.pipeline.upkeep import published
+from repobuild.pipeline.upkeep import published, repositories_in
 from repobuild.portal import Portal, SiteKind
 from repobuild.publish import Repository
 
@@ -15,12 +15,14 @@ _CONDITION = ", once a web server"
 
 
 def landing_page(session: Session, targets: Iterable[Target], name: str, portal: Portal) -> str:
-    """Return the page of the home: this machine's repository and those of `targets` that are published there."""
-    places = dict.fromkeys([(name,), *((target.name, name) for target in targets)])
-    locks = {parts: published(Repository(session.settings.home, parts)) for parts in places}
-    home = next((site for site in portal.sites if site.kind is SiteKind.HOME and site.domain), None)
+    """Return the page of the home: this machine's repository, those of `targets`, and all else that is published."""
+    home = session.settings.home
+    others = (each.path.relative_to(home.absolute()).parts for each in repositories_in(home.absolute()))
+    places = dict.fromkeys([(name,), *((target.name, name) for target in targets), *others])
+    locks = {parts: published(Repository(home, parts)) for parts in places}
+    front = next((site for site in portal.sites if site.kind is SiteKind.HOME and site.domain), None)
     spec = webserver.PageSpec(
-        title=home.domain if home is not None else portal.address,
+        title=front.domain if front is not None else portal.address,
         repositories=tuple(_entry(session, parts, chosen) for parts, chosen in locks.items() if chosen is not None),
         links=tuple(webserver.linked_sites(portal)) if portal.is_stated else (),
     )

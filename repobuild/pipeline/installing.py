@@ -59,10 +59,19 @@ def install(session: Session, paths: Sequence[Path], request: InstallRequest) ->
         DiskError: when all of them together find no room.
     """
     admitted = admit(session, paths, request)
+    everything = [(job.spec, job.plan) for together in admitted for job in together]
     if not request.dry_run:
-        installing.require_room_for_all((job.spec, job.plan) for together in admitted for job in together)
+        installing.require_room_for_all(everything)
+        for together in admitted:
+            yield from _install(session, together, request)
+        return
+    lack: RepobuildError | None = None
+    try:
+        installing.require_room_for_all(everything)
+    except RepobuildError as error:
+        lack = error
     for together in admitted:
-        yield from _rehearse(session, together) if request.dry_run else _install(session, together, request)
+        yield from _rehearse(session, together, lack)
 
 
 def have(path: Path) -> bytes:
@@ -78,23 +87,21 @@ def have(path: Path) -> bytes:
     return installing.have_list(chosen, current.lock_text, current.marker)
 
 
-def _rehearse(session: Session, jobs: Sequence[Job]) -> Iterator[Installed]:
-    """Read the files that jobs have in common to their ends, and say what would come of each job."""
+def _rehearse(session: Session, jobs: Sequence[Job], lack: RepobuildError | None) -> Iterator[Installed]:
+    """Read the files that jobs have in common to their ends, and say what would come of each job.
+
+    `lack` says that all of the run together finds no room.
+    """
     for part in jobs[0].parts:
         installing.prove(part, session.progress)
-    yield from map(_foreseen, jobs)
+    yield from (_foreseen(job, lack) for job in jobs)
 
 
-def _foreseen(job: Job) -> Installed:
+def _foreseen(job: Job, lack: RepobuildError | None) -> Installed:
     name = job.bundle.contents.name
     texts = (installing.read_text(part, name, PROOF_NAME) for part in job.parts)
     text = next(filter(None, texts), None)
-    problem = _problem(job, job.plan.missing, job.plan.absent)
-    if problem is None:
-        try:
-            installing.require_room_for_all([(job.spec, job.plan)])
-        except RepobuildError as error:
-            problem = error
+    problem = _problem(job, job.plan.missing, job.plan.absent) or lack
     return replace(_result(job), problem=problem, proof=_proof_in(text, job.bundle.contents))
 
 

@@ -7,8 +7,9 @@ from repobuild import publish, webserver
 from repobuild.durable import Folder
 from repobuild.errors import ProofError
 from repobuild.formats import FORMATS
-from repobuild.formats.protocol import ClientFacts, Format, Objects, RepositoryFacts, RootFile, Signer
+from repobuild.formats.protocol import NODE_MODULE, ClientFacts, Format, Objects, RepositoryFacts, RootFile, Signer
 from repobuild.model import (
+    DEFAULT_NAME,
     LOCK_NAME,
     MARKER,
     PACKAGE_KEYS,
@@ -92,7 +93,10 @@ def beside(session: Session, chosen: Lock, keys: Mapping[str, bytes]) -> dict[st
     prefix = f"/{'/'.join(session.parts(chosen.target, chosen.name))}/"
     served = webserver.NginxSpec(home=str(session.settings.home.absolute()), repositories=(prefix,))
     nginx = {f"{chosen.name}-nginx.conf": webserver.nginx_locations(served).encode()}
-    return {**_form(chosen).client_files(facts), **nginx, **keys}
+    files = _form(chosen).client_files(facts)
+    if chosen.name != DEFAULT_NAME and session.repository(chosen.target, DEFAULT_NAME).current() is not None:
+        files = {name: data for name, data in files.items() if not name.startswith(f"{NODE_MODULE}.")}  # is Pigsty's
+    return {**files, **nginx, **keys}
 
 
 def published_key(repository: Repository, name: str) -> dict[str, bytes]:

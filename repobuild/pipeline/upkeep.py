@@ -49,7 +49,7 @@ def collect(session: Session, paths: Iterable[Path], *, dry_run: bool = False) -
     keep = session.memory.objects()
     for path in paths:
         keep |= _objects(read_lock(path))
-    for repository in _repositories(session.settings.home):
+    for repository in repositories_in(session.settings.home):
         keep |= _objects(published(repository))
     with Store.open(session.settings.store, exclusive=not dry_run) as store:
         if dry_run:
@@ -59,7 +59,7 @@ def collect(session: Session, paths: Iterable[Path], *, dry_run: bool = False) -
         return Collected(freed.objects + freed.partials + freed.derived, freed.bytes)
 
 
-def _repositories(home: Path) -> Iterator[Repository]:
+def repositories_in(home: Path) -> Iterator[Repository]:
     """Yield every repository below the home, whatever its name and target: in the home, and in the folders there."""
     for lock_file in sorted((*home.glob(f"*/{LOCK_NAME}"), *home.glob(f"*/*/{LOCK_NAME}"))):
         parts = lock_file.parent.relative_to(home).parts

@@ -158,6 +158,16 @@ def test_wants_that_a_subtracted_base_has_leave_nothing_to_publish(tmp_path: Pat
     assert "base full has all that is wanted for d12.x86_64" in done.stderr
 
 
+def test_a_base_is_not_subtracted_where_the_empty_one_is_named_too(tmp_path: Path) -> None:
+    site = DebianSite(tmp_path, "bases:\n  - empty\n  - {name: some, packages: old.txt}\nsubtract: some\n", ["app"])
+    site.base("old.txt", NEW)
+
+    done = site.run("lock", "d12.x86_64")
+
+    assert done.returncode == 0, done.stderr
+    assert "subtract: some takes nothing away" in done.stderr
+
+
 def test_a_want_that_a_subtracted_base_has_is_relied_on(tmp_path: Path) -> None:
     site = DebianSite(tmp_path, "bases:\n  - {name: some, packages: old.txt}\nsubtract: some\n", ["app", "openssl"])
     site.base("old.txt", NEW)

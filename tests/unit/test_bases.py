@@ -290,6 +290,37 @@ def test_a_list_of_other_machines_is_no_base(tmp_path: Path, line: str) -> None:
         load(path).job(D12)
 
 
+@pytest.mark.parametrize(
+    ("target", "packages", "strange"),
+    [
+        ("d12.x86_64", {"base-files": "12.4+deb12u11"}, ""),
+        ("d12.x86_64", {"base-files": "13.8+deb13u1"}, "base-files 13.8+deb13u1"),
+        ("d12.x86_64", {"base-files": "12ubuntu4.6"}, "base-files 12ubuntu4.6"),
+        ("u22.x86_64", {"base-files": "12ubuntu4.6"}, ""),
+        ("u22.x86_64", {"base-files": "12.4+deb12u11"}, "base-files 12.4+deb12u11"),
+        ("el9.x86_64", {"rocky-release": "9.4-1.7.el9", "epel-release": "10-1"}, ""),
+        ("el7.x86_64", {"centos-release": "7-9.2009.1.el7.centos"}, ""),
+        ("el9.x86_64", {"centos-stream-release": "10.0-1.el10"}, "centos-stream-release 10.0-1.el10"),
+        ("d12.x86_64", {"bash": "5.2"}, ""),
+    ],
+)
+def test_what_tells_the_release_of_a_machine_has_to_tell_that_of_the_target(
+    target: str, packages: dict[str, str], strange: str
+) -> None:
+    wanted = parse_target(target)
+    found = [InstalledPackage(name, version, wanted.package_arch) for name, version in packages.items()]
+
+    assert FORMATS[wanted.family].stranger(found, wanted) == strange
+
+
+def test_a_list_of_another_release_is_no_base(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
+    (tmp_path / "old.txt").write_text("base-files\t13.8\tamd64\tinstalled\n")
+
+    with pytest.raises(ManifestError, match=r"base old is a machine of another release than d12.*base-files 13\.8"):
+        load(path).job(D12)
+
+
 def test_another_list_is_another_job_and_no_bases_are_as_before(tmp_path: Path) -> None:
     path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
     before = load(path).job(D12).digest

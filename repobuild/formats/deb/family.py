@@ -72,6 +72,17 @@ class DebFormat:
 
         return DebUniverse(loaded, target, cache, options, base)
 
+    def stranger(self, packages: Sequence[InstalledPackage], target: Target) -> str:
+        """Ask base-files, whose version is Debian's release; Ubuntu's says that it is Ubuntu."""
+        told = [each.version for each in packages if each.name == "base-files"]
+        is_ubuntu = target.vendor == "ubuntu"
+        wrong = [
+            each
+            for each in told
+            if ("ubuntu" in each) != is_ubuntu or (not is_ubuntu and each.partition(".")[0] != str(target.major))
+        ]
+        return f"base-files {wrong[0]}" if wrong else ""
+
     def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
         """Return stanzas of what is installed."""
         from repobuild.formats.deb import installed

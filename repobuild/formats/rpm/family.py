@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # Each room is loaded when it is first needed, as in the Debian family.
 # ruff: noqa: PLC0415
 
+_RELEASES = frozenset(
+    f"{name}-release" for name in ("almalinux", "centos", "centos-stream", "oraclelinux", "redhat", "rocky")
+)
 _ROOT = "repodata/repomd.xml"
 _SIGNATURE = f"{_ROOT}.asc"
 
@@ -76,6 +79,12 @@ class RpmFormat:
         from repobuild.formats.rpm.resolver import RpmUniverse
 
         return RpmUniverse(loaded, target, cache, options, base)
+
+    def stranger(self, packages: Sequence[InstalledPackage], target: Target) -> str:
+        """Ask the package of the distribution's release."""
+        told = [each for each in packages if each.name in _RELEASES]
+        wrong = [each for each in told if each.version.partition(".")[0].partition("-")[0] != str(target.major)]
+        return f"{wrong[0].name} {wrong[0].version}" if wrong else ""
 
     def base_text(self, packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:  # noqa: ARG002 -- an entry says it
         """Return a primary.xml of what is installed."""
