@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from repobuild.bases import TEXTS_LIMIT, BasePin
+from repobuild.bases import EMPTY_NAME, TEXTS_LIMIT, BasePin
 from repobuild.durable import check_component
 from repobuild.errors import HostileInputError
 from repobuild.model import PACKAGE_KEYS, TIME_LIMIT, Asset, Choice, Lock, Missing, Options, Package, RootPin, Verify
@@ -255,6 +255,10 @@ class _Fields:
         pins = [
             BasePin(row.file_name("name"), row.digest("sha256", may_be_empty=True), row.flag("flag")) for row in parts
         ]
+        if len({pin.name for pin in pins}) < len(pins):
+            raise ValueError(f"{key}: a name twice")
+        if any((pin.name == EMPTY_NAME) == bool(pin.sha256) for pin in pins):
+            raise ValueError(f"{key}: every base but {EMPTY_NAME} has a digest, and that one has none")
         texts = dict(self.pairs("base_texts"))
         if sum(map(len, texts.values())) > TEXTS_LIMIT:
             raise ValueError(f"base_texts: more than {TEXTS_LIMIT} characters")

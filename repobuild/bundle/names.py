@@ -43,30 +43,38 @@ def expand(pattern: str, lock: Lock, *, version_suffix: str = "") -> str:
     return _VARIABLE.sub(lambda match: _value(match, values, pattern), pattern)
 
 
-def choose_stem(folder: Folder, source: Source, wholes: Sequence[Contents]) -> str:
+def choose_stem(folder: Folder, source: Source, part: Sequence[Contents]) -> str:
     """Return the stem of a bundle's files in `folder`: the first that no bundle of other locks has there.
+
+    A whole bundle of several repositories and the deltas and volumes of one of them share it.
 
     Args:
         folder: where it is written.
         source: that it is named for.
-        wholes: all that is in the bundle.
+        part: the first of the bundle that is written.
 
     Raises:
         UsageError: when the pattern does not give the name of a file.
     """
-    time = datetime.fromtimestamp(max(each.sequence for each in wholes), UTC)
-    own = frozenset(each.lock for each in wholes)
+    time = datetime.fromtimestamp(max(each.sequence for each in part), UTC)
     names = [name for name in folder.names() if PART_NAME.fullmatch(name)]
     stem = ""
     for date in _DATES:
         stem = _stem(source.pattern or source.lock.name + PATTERN, source.lock, time.strftime(date))
         parts = parts_of_stem(stem)
         there = [_contents_in(folder, name) for name in names if parts.fullmatch(name)]
-        if all(own == {each.lock for each in part} for part in there if part):
+        if all(_go_together(part, each) for each in there if each):
             return stem
     raise UsageError(
         f"two bundles of one time have this name: {folder.path / stem}", "choose another folder: -o FOLDER"
     )
+
+
+def _go_together(one: Sequence[Contents], other: Sequence[Contents]) -> bool:
+    """Whether two parts may have one stem: they are of the same locks, or one is no whole bundle and has fewer."""
+    own, there = ({each.lock for each in part} for part in (one, other))
+    is_cut = PartKind.WHOLE not in {one[0].kind} & {other[0].kind}
+    return own == there or (is_cut and (own < there or there < own))
 
 
 def parts_of_stem(stem: str) -> re.Pattern[str]:

@@ -59,7 +59,7 @@ def write_bundle(out: Path, spec: BundleSpec, progress: Progress = SILENT) -> Bu
         folder = opened.enter_context(Folder.open(out, create=True))
         opened.enter_context(_alone(folder, progress))
         groups = _cut(trees, installer, spec)
-        stems = [choose_stem(folder, group.source, group.wholes) for group in groups]
+        stems = [choose_stem(folder, group.source, group.parts[0]) for group in groups]
         drafts = [
             Draft(part_name(folder, stem, part[0], spec.packing), group.trees, part, installer)
             for stem, group in zip(stems, groups, strict=True)

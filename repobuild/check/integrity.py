@@ -132,11 +132,12 @@ def _may_be_carried(path: str, sha256: str) -> bool:
     """
     if is_digest_named(path, sha256):
         return True
-    stem, dot, _ = path.partition(".")
     is_asked_for = (
-        stem == "index" or path in {MARKER, LOCK_NAME} or any(path in form.pointers for form in FORMATS.values())
+        path.startswith(("index.htm", "."))
+        or path in {MARKER, LOCK_NAME}
+        or any(path in form.pointers for form in FORMATS.values())
     )
-    return "/" not in path and bool(stem) and bool(dot) and not is_asked_for
+    return "/" not in path and not is_asked_for
 
 
 def _remarks(carried: Mapping[str, str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Which bundles may come in: whose they are, what is asked for, and nothing older than what was here (G8)."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def admit(session: Session, paths: Sequence[Path], request: InstallRequest) -> l
     Raises:
         RefusedError: when a part, or who signed it, is not what it has to be, or is not what is asked for.
         RollbackError: when a bundle is older than what is installed, or was.
+        DiskError: when nothing can be published in a repository's place.
     """
     judge = Judge(_trust(session, request))
     parts = [installing.inspect(path, judge, session.progress) for path in paths]
@@ -73,7 +75,12 @@ def admit(session: Session, paths: Sequence[Path], request: InstallRequest) -> l
         for part in bundle.parts:
             if part.voucher is not None:
                 judge.require(part.voucher, bundle.contents.name)
-    return _by_file(_plan(session, bundles, request))
+    together = _by_file(_plan(session, bundles, request))
+    shared = Counter(path for jobs in together for path in {part.path for part in jobs[0].parts})
+    if max(shared.values(), default=0) > 1:
+        for part in parts:  # what lies in two of them must not be visible before both are read
+            installing.prove(part, session.progress)
+    return together
 
 
 def _trust(session: Session, request: InstallRequest) -> installing.TrustSpec:
@@ -119,6 +126,7 @@ def _plan(session: Session, bundles: Sequence[Bundle], request: InstallRequest) 
         before = earlier.get(spec)
         installed = before.sequence if before is not None else sequence_at(session, spec)
         refuse_older(session, contents, installed, request)
+        session.repository(contents.target, contents.name).refuse_place()
         numbers = (part.number for part in bundle.parts)
         plan = installing.plan_install(spec, contents, numbers, before)
         jobs.append(Job(bundle=bundle, spec=spec, plan=plan, installed=installed))

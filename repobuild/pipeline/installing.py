@@ -156,7 +156,10 @@ class _Received:
 def _received(job: Job, staging: Staging) -> _Received:
     contents = job.bundle.contents
     incoming = staging.finish()
-    return _Received(incoming, _lock_of(incoming.lock_text, contents), _proof_in(incoming.proof_text, contents))
+    chosen, proof = _lock_of(incoming.lock_text, contents), _proof_in(incoming.proof_text, contents)
+    if chosen.carries_proof and proof is None:
+        raise HostileInputError(f"the bundle lacks the proof that its lock speaks of: {contents.name}: {PROOF_NAME}")
+    return _Received(incoming, chosen, proof)
 
 
 def _publish(session: Session, job: Job, received: _Received, request: InstallRequest) -> Installed:

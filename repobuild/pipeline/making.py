@@ -50,10 +50,13 @@ class _Signer:
         return keep_or_sign_detached(text, self.existing_detached, self.key, one_block=one_block)
 
 
-def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects) -> Tree:
+def make_tree(
+    session: Session, chosen: Lock, text: bytes, repository: Repository, objects: Objects, *, has_been: bool = False
+) -> Tree:
     """Return the tree of a lock, signed when there is a key; signatures that still hold are kept (G6).
 
-    In it are the receipt of the proof that it installs, and the report. Both follow from lock and packages alone.
+    In it are the receipt of the proof that it installs, and the report. Both follow from lock and packages alone. What
+    `has_been` published before is noted where its proof fails: to go back has to be possible.
 
     Raises:
         ProofError: when something in it would not install, or contradicts the lock.
@@ -64,7 +67,10 @@ def make_tree(session: Session, chosen: Lock, text: bytes, repository: Repositor
     metadata = index_files(chosen, _signer(session, repository, chosen), objects)
     receipt = attest_lock(session, chosen, sha256_of(text), metadata)
     if not receipt.is_whole:
-        raise ProofError(f"{chosen.target}: nothing is published, for the proof fails: {receipt.summary}", receipt.hint)
+        if not has_been:
+            said = f"{chosen.target}: nothing is published, for the proof fails: {receipt.summary}"
+            raise ProofError(said, receipt.hint)
+        session.progress.note(f"{chosen.target}: published as it was before, and its proof fails: {receipt.summary}")
     package_keys = [said.encode() for kind, said in chosen.extras if kind == PACKAGE_KEYS]
     keys = [make_file(_package_keys_name(chosen.name), each) for each in package_keys]
     proof = make_file(PROOF_NAME, receipt.to_bytes())

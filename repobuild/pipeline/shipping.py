@@ -40,7 +40,7 @@ def rollback(session: Session, target: str, name: str, path: Path | None = None)
             "`repobuild bundle --published` on the machine that makes the bundles, and install that bundle here",
         )
     text = lock.write(chosen)
-    tree = make_tree(session, chosen, text, repository, previous.path)
+    tree = make_tree(session, chosen, text, repository, previous.path, has_been=True)
     repository.publish(tree, previous, beside={}, now=session.settings.now, progress=session.progress)
     repository.write_beside(beside(session, chosen, published_key(repository, name)))
     if path is not None:

@@ -50,7 +50,7 @@ def collect(session: Session, paths: Iterable[Path], *, dry_run: bool = False) -
     for path in paths:
         keep |= _objects(read_lock(path))
     for repository in repositories_in(session.settings.home):
-        keep |= _objects(published(repository))
+        keep |= _objects(published(repository)) | _bases_of_former(repository)
     with Store.open(session.settings.store, exclusive=not dry_run) as store:
         if dry_run:
             sizes = [each.size for each in store.listing() if each.sha256 not in keep]
@@ -122,8 +122,19 @@ def published(repository: Repository) -> Lock | None:
     return lock.read(current.lock_text, f"the lock in {repository.path}")
 
 
+def _bases_of_former(repository: Repository) -> set[str]:
+    """Return what the generation before needs to be proven again by a rollback; its packages are in its own folder."""
+    former = repository.previous()
+    text = former.lock_text if former is not None else None
+    return _bases(lock.read(text, f"the lock before that in {repository.path}")) if text is not None else set()
+
+
+def _bases(chosen: Lock) -> set[str]:
+    """Return the descriptions of bases that only the store has."""
+    return {each.sha256 for each in chosen.bases if each.sha256 and not each.text}
+
+
 def _objects(chosen: Lock | None) -> set[str]:
     if chosen is None:
         return set()
-    bases = {each.sha256 for each in chosen.bases if each.sha256 and not each.text}
-    return bases | {each.package.sha256 for each in chosen.choices} | {each.sha256 for each in chosen.assets}
+    return _bases(chosen) | {each.package.sha256 for each in chosen.choices} | {each.sha256 for each in chosen.assets}

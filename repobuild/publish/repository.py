@@ -153,6 +153,20 @@ class Repository:
                 return False
             return is_intact(repository, marker, progress)
 
+    def refuse_place(self) -> None:
+        """Return when something may be published here, as far as that can be told without changing anything.
+
+        Raises:
+            DiskError: when a link or a file stands where a folder has to be, or a folder that is no repository.
+        """
+        with self._parent() as parent:
+            repository = open_repository(parent, self._name) if parent is not None else None
+            if repository is not None:
+                refuse_strange_folder(repository)
+            area = Area.find(parent, self._name) if parent is not None else None
+            if area is not None:
+                area.former()
+
     def previous(self) -> PreviousGeneration | None:
         """Return the generation before this one, as the source of a rollback; None when there is none.
 

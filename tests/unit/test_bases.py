@@ -238,7 +238,17 @@ def test_of_an_rpm_what_somebody_asks_for_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bases", ['[["x", "", "true"]]', '[["x", ""]]', '[["../x", "", true]]', '[["x", "zz", true]]', "3"]
+    "bases",
+    [
+        '[["empty", "' + "a" * 64 + '", true]]',
+        '[["x", "", true]]',
+        '[["x", "' + "a" * 64 + '", true], ["x", "' + "b" * 64 + '", true]]',
+        '[["x", "", "true"]]',
+        '[["x", ""]]',
+        '[["../x", "", true]]',
+        '[["x", "zz", true]]',
+        "3",
+    ],
 )
 def test_a_lock_whose_bases_are_malformed_is_refused(bases: str) -> None:
     chosen = Lock(

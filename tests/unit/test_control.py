@@ -92,6 +92,13 @@ def test_what_is_no_relation_is_refused(text: str) -> None:
         relations(text)
 
 
+def test_alternatives_are_bounded_for_the_solver_follows_them_on_its_stack() -> None:
+    assert len(relations(" | ".join(["q"] * 1000))[0]) == 1000
+
+    with pytest.raises(HostileInputError, match="more than 1024 alternatives"):
+        relations("a, " + " | ".join(["q"] * 2000))
+
+
 @pytest.mark.parametrize(
     "text",
     ["a" + " " * 500_000 + "!", "a (" + " " * 500_000, "a" + " <x>" * 100_000 + "!", "a" + " [" * 300_000,

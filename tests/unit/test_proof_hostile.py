@@ -301,9 +301,19 @@ def carry(world: World, files: Mapping[str, bytes]) -> None:
     (world.path / ".repobuild/generation.json").write_text(json.dumps(record))
 
 
+@pytest.mark.parametrize("name", ["kubectl", "index.yaml", "a_1_all.deb"])
+def test_an_asset_that_a_publication_dropped_is_no_fault_for_a_week(debian, name):
+    carry(debian, {name: b"x"})
+
+    receipt = debian.check()
+
+    assert [] == told(receipt)
+    assert any("carried over" in each for each in receipt.notes)
+
+
 @pytest.mark.parametrize(
     "name",
-    ["index.htm", "InRelease", "Release.gpg", "repodata/repomd.xml", ".htaccess", "sub/a.deb", "x"],
+    ["index.htm", "InRelease", "Release.gpg", "repodata/repomd.xml", ".htaccess", "sub/a.deb"],
 )
 def test_a_file_that_no_publication_carries_over_is_foreign_whatever_the_record_says(debian, name):
     carry(debian, {name: b"x"})

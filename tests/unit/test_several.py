@@ -24,7 +24,7 @@ from repobuild.archive.contents import Contents, PartKind
 from repobuild.archive.tar import file_header, folder_header, padding
 from repobuild.bundle import BundleResult, BundleSpec, read_old, write_bundle
 from repobuild.cli.main import run
-from repobuild.errors import RefusedError, RollbackError, UsageError, VerificationError
+from repobuild.errors import DiskError, RefusedError, RollbackError, UsageError, VerificationError
 from repobuild.host import host_target
 from repobuild.install import inspect, prove
 from repobuild.pipeline import check_bundle, open_place
@@ -244,6 +244,21 @@ def test_a_delta_does_not_take_the_place_of_one_against_something_else(tmp_path,
     assert all(inspect(path, None).repositories[0].kind is PartKind.DELTA for path in paths)
 
 
+def test_a_whole_bundle_and_deltas_of_what_is_in_it_have_one_stem(tmp_path, pigsty, minio, older):
+    out = tmp_path / "out"
+    first = bundle(out, pigsty, minio).path
+    olds = read_old(bundle(tmp_path / "before", pigsty, older).path, lock.read)
+    parts = bundle(out, pigsty, minio, olds=olds).parts
+
+    again = bundle(out, pigsty, minio).path
+
+    assert [part.path.name for part in parts] == [
+        "pigsty-pkg-v4.5.0.d12.x86_64.delta.tgz",
+        "minio-pkg-v4.5.0.d12.x86_64.delta.tgz",
+    ]
+    assert again == first
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +434,37 @@ def test_a_name_that_the_file_does_not_hold_is_refused(tmp_path, far, pigsty, mi
 
     with pytest.raises(VerificationError, match="more: pigsty, minio"):
         receive(far, path, allow_unsigned=True, names=frozenset({"more"}))
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("harm", ["a folder of somebody", "a link in the area"])
+def test_where_one_of_them_has_no_place_none_is_installed(tmp_path, far, pigsty, minio, harm, dry_run):
+    if harm == "a folder of somebody":
+        (far / "www/minio").mkdir()
+        (far / "www/minio/photo.jpg").write_bytes(b"")
+    else:
+        receive(far, bundle(tmp_path / "1", minio).path, allow_unsigned=True)
+        (far / "www/.minio.repobuild/next").symlink_to(tmp_path)
+    path = bundle(tmp_path / "2", pigsty, minio).path
+    before = everything(far)
+
+    with pytest.raises(DiskError):
+        receive(far, path, allow_unsigned=True, dry_run=dry_run)
+
+    assert everything(far) == before
+
+
+def test_files_that_share_a_repository_are_proven_before_any_of_it_is_visible(tmp_path, far, pigsty, minio, older):
+    one, other = (bundle(tmp_path / name, pigsty, each).path for name, each in (("1", older), ("2", minio)))
+    plain = bytearray(gzip.decompress(other.read_bytes()))
+    plain[plain.rindex(b"repo_complete") - 2000] ^= 1
+    bad = tmp_path / "bad.tar"
+    bad.write_bytes(plain)
+
+    with pytest.raises(RefusedError):
+        receive(far, one, bad, allow_unsigned=True)
+
+    assert not [each for each in (far / "www").iterdir() if each.name in BOTH]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

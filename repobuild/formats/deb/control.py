@@ -24,6 +24,8 @@ _MAX_STANZA = 1 << 20
 """Characters of one stanza."""
 _MAX_GROUPS = 16_384
 """Groups in one field; the largest in Debian 11 to 13 has 1,603."""
+_MAX_ALTERNATIVES = 1024
+"""Bars in one group; libsolv's recursion over them has the stack as its only bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def relations(text: str) -> tuple[Group, ...]:
     """
     if text.count(",") > _MAX_GROUPS:
         raise HostileInputError(f"more than {_MAX_GROUPS} relations in a field: {text[:60]!r}")
+    if any(group.count("|") > _MAX_ALTERNATIVES for group in text.split(",")):
+        raise HostileInputError(f"more than {_MAX_ALTERNATIVES} alternatives of a relation: {text[:60]!r}")
     return tuple(tuple(_relation(part) for part in group.split("|")) for group in text.split(",") if group.strip())
 
 
