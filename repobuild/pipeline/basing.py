@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from repobuild import resolve
 from repobuild.bases import TEXTS_LIMIT, Base, BasePin, InstalledPackage
-from repobuild.errors import UnresolvableError, UsageError
+from repobuild.errors import HostileInputError, UnresolvableError, UsageError
 from repobuild.formats import FORMATS
 from repobuild.formats.protocol import IndexFile, Loaded, Root, Universe, Variant
 from repobuild.model import Choice, Job, Package, Resolution, Upstream
@@ -48,7 +48,10 @@ def pin_bases(
             continue
         packages = _minimal(base, releases[base.release].universe) if base.is_minimal else base.packages
         known = releases[base.release].loaded if base.release else ()
-        text = form.base_text(packages, (*known, *loaded), job.target)
+        try:
+            text = form.base_text(packages, (*known, *loaded), job.target)
+        except HostileInputError as error:
+            raise HostileInputError(f"base {base.name}: {error.message}", "repobuild base capture") from error
         room -= len(text)
         if room < 0:
             raise UsageError(f"the bases are described in more than {TEXTS_LIMIT} bytes: {base.name}", "name fewer")

@@ -48,10 +48,18 @@ def test_what_packages_say_of_themselves_follows_each_of_them() -> None:
 
 @pytest.mark.parametrize(("family", "target"), [("deb", D12), ("rpm", parse_target("el9.x86_64"))])
 def test_a_package_says_only_what_its_family_knows(family: str, target: Target) -> None:
-    package = InstalledPackage("bash", "5.2-1", target.package_arch, (("Recommends", "x"),))
+    for field in ("Recommends", "Package", "Version"):
+        package = InstalledPackage("bash", "5.2-1", target.package_arch, ((field, "x"),))
 
-    with pytest.raises(HostileInputError, match="Recommends"):
-        FORMATS[family].base_text([package], [], target)
+        with pytest.raises(HostileInputError, match=field):
+            FORMATS[family].base_text([package], [], target)
+
+
+def test_a_deb_package_says_a_thing_once() -> None:
+    package = InstalledPackage("bash", "5.2-1", "amd64", (("Depends", "x"), ("Depends", "y")))
+
+    with pytest.raises(HostileInputError, match="or twice: bash: Depends"):
+        FORMATS["deb"].base_text([package], [], D12)
 
 
 def test_what_a_package_says_stands_in_its_entry_and_cannot_leave_it() -> None:

@@ -11,18 +11,9 @@ from repobuild.formats.deb.universe import Origin, Record, Universe
 from repobuild.formats.protocol import Loaded
 from repobuild.model import Target
 
-_KEPT = (
-    "Package",
-    "Version",
-    "Architecture",
-    "Multi-Arch",
-    "Provides",
-    "Pre-Depends",
-    "Depends",
-    "Conflicts",
-    "Breaks",
-)
-"""The fields by which what is installed has a say: its name, what it gives, what it needs and what it excludes."""
+_SAYS = ("Multi-Arch", "Provides", "Pre-Depends", "Depends", "Conflicts", "Breaks")
+"""The fields by which what is installed has a say, beside its name: what it gives, what it needs and excludes."""
+_KEPT = ("Package", "Version", "Architecture", *_SAYS)
 
 
 def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], target: Target) -> bytes:
@@ -43,9 +34,10 @@ def base_text(packages: Sequence[InstalledPackage], loaded: Sequence[Loaded], ta
 
 def _stanza(universe: Universe, package: InstalledPackage) -> str:
     own = f"Package: {package.name}\nVersion: {package.version}\nArchitecture: {package.arch}"
-    strange = [field for field, _ in package.says if field not in _KEPT]
+    names = [field for field, _ in package.says]
+    strange = [field for number, field in enumerate(names) if field not in _SAYS or field in names[:number]]
     if strange:
-        raise HostileInputError(f"not what a deb package says of itself: {package.name}: {strange[0]}")
+        raise HostileInputError(f"not what a deb package says of itself, or twice: {package.name}: {strange[0]}")
     if package.says:
         return "\n".join((own, *(f"{field}: {text}" for field, text in package.says)))
     for record in universe.records(package.name):
