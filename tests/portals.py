@@ -74,5 +74,6 @@ GOOD_WORDS = [
     'location ~ "^/[0-9]{4}$" { return 200 x; }',
     "set $a a#b; set $b b}c; # }",
     "access_log /nowhere/at/all.log; error_log '/nowhere/error.log' warn;",
+    "location /api/ { proxy_pass http://[::1]:8; }",
 ]
 """What an operator may write."""

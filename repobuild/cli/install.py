@@ -10,6 +10,7 @@ import click
 
 from repobuild import pipeline
 from repobuild.cli.console import err, fields, out, out_json, steps
+from repobuild.cli.failures import failure_json
 from repobuild.cli.options import common, naming, owning
 from repobuild.cli.run import Run
 from repobuild.cli.ship import paths_of
@@ -47,16 +48,20 @@ def install(run: Run, words: Sequence[str], *, name: str, dry_run: bool, **optio
         on_behalf_of=os.environ.get("SUDO_USER", ""),
     )
     results = []
+    failure: RepobuildError | None = None
     with run.session(signs=False) as session:
-        for done in pipeline.install(session, paths, request):
-            results.append(done)
-            if not run.json:
-                _show(run, session, done, dry_run=dry_run)
-    if run.json:
-        out_json([_as_json(each) for each in results])
-    for each in results:
-        if each.problem is not None:
-            raise each.problem
+        try:
+            for done in pipeline.install(session, paths, request):
+                results.append(done)
+                if not run.json:
+                    _show(run, session, done, dry_run=dry_run)
+        except RepobuildError as error:
+            failure = error
+    if run.json and (results or failure is None):  # what was published is told, whatever came of the rest
+        out_json([*map(_as_json, results), *([failure_json(failure)] if failure is not None else [])])
+    for problem in (failure, *(each.problem for each in results)):
+        if problem is not None:
+            raise problem
 
 
 def _names(run: Run, name: str) -> frozenset[str]:

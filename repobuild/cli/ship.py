@@ -13,7 +13,7 @@ from repobuild.cli.console import err, fields, out, out_json
 from repobuild.cli.failures import Failures, failed_json, failure_json
 from repobuild.cli.options import building, common, publishing
 from repobuild.cli.run import Run
-from repobuild.errors import ProofError, RepobuildError, UsageError
+from repobuild.errors import ProofError, UsageError
 from repobuild.measures import readable_size as size
 from repobuild.model import Target
 from repobuild.targets import parse_target
@@ -60,12 +60,15 @@ def bundle(
     )
     results = []
     with run.session(chosen) as session:
+        lacking, ready = Failures(run, chosen), []
         for target in chosen:
-            pipeline.require_others(session, target.name, order)
-        failures: Sequence[tuple[str, RepobuildError]] = ()
-        if not published:
+            with lacking.of(target):
+                pipeline.require_others(session, target.name, order)
+                ready.append(target)
+        failures = lacking.in_order()
+        if not published and ready:
             wants = [want for old in known if old.name == order.own for want in old.wants]
-            _, failures = sync_targets(run, session, chosen, wants=wants)
+            failures += sync_targets(run, session, ready, wants=wants)[1]
         _say_what_is_not_brought(known, "" if published else order.own)
         failed = {name for name, _ in failures}
         for target in chosen:

@@ -34,8 +34,9 @@ def _read(path: Path, form: Format, name: str) -> SignedParts:
 class Passing:
     """Packages of a bundle, which go by before the keys that are in it too."""
 
-    def __init__(self, form: Format) -> None:
-        """Keep nothing yet."""
+    def __init__(self, form: Format, share: int = 1) -> None:
+        """Keep nothing yet, and never more than one of `share` shares of what may be kept of a file."""
+        self._room = _RETAINED // share
         self.found: list[SignedPackage] = []
         self._form = form
         self._kept = 0
@@ -54,7 +55,7 @@ class Passing:
             raise pieces.failure
         if not isinstance(found, RefusedError):
             self._kept += sum({id(data): len(data) for data, _ in found}.values())
-        if self._kept > _RETAINED:
+        if self._kept > self._room:
             found = VerificationError(
                 "its signature is proven once it is installed: what is signed is too much to keep"
             )

@@ -32,6 +32,8 @@ from repobuild.record import TEXT_LIMIT, parts_of, sha256_of
 from repobuild.scratch import MemoryFile
 from repobuild.targets import parse_target
 
+_TEXTS_LIMIT = 512 << 20
+"""Bytes of all indexes in a bundle, which are in memory while it is checked."""
 _HEAD_LIMIT = 96 << 20
 """Bytes of a package in which its description has to end."""
 
@@ -84,13 +86,15 @@ def check_bundle(session: Session, path: Path, key: Path | None = None) -> tuple
     if judge is not None and part.voucher is not None:
         for contents in part.repositories:
             judge.require(part.voucher, contents.name)
+    texts = sum(each.size for contents in part.repositories for each in contents.carried if _is_text(each))
+    if texts > _TEXTS_LIMIT:
+        raise HostileInputError(f"indexes of more than {_TEXTS_LIMIT} bytes: {path}: {texts}")
     found = []
     with installing.reading(part, session.progress) as reader:
         for contents in reader.repositories:
             gathered = _Gathered(FORMATS[parse_target(contents.target).family])
-            passing = (
-                Passing(gathered.form) if any(each.path.endswith(KEYS_ENDING) for each in contents.files) else None
-            )
+            has_keys = any(each.path.endswith(KEYS_ENDING) for each in contents.files)
+            passing = Passing(gathered.form, len(part.repositories)) if has_keys else None
             found.append((contents, gathered, _take(reader, contents, gathered, passing), passing))
         installing.finish_reading(part, reader)
     return tuple(
@@ -323,8 +327,12 @@ def _described(
 
 def _text(file: TreeFile, content: Iterable[bytes]) -> dict[str, bytes]:
     """Return an index, key or lock by its path; what the operator laid beside them is passed over."""
-    if file.kind is not Kind.PAYLOAD and file.size <= TEXT_LIMIT:
+    if _is_text(file):
         return {file.path: b"".join(content)}
     for _ in content:
         pass
     return {}
+
+
+def _is_text(file: TreeFile) -> bool:
+    return file.kind is not Kind.PAYLOAD and file.size <= TEXT_LIMIT

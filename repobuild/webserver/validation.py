@@ -23,7 +23,7 @@ _NO_FILES = frozenset({"off", "stderr"})
 """Values of a log that name no file."""
 _TEMPORARY = tuple(f"{each}_temp_path" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 _PASSES = frozenset(f"{each}_pass" for each in ("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"))
-_BACKEND = re.compile(r"(?P<scheme>(?:https?|grpcs?)://)?(?P<host>[^/:$\[\]]+)(?P<rest>[^$]*)")
+_BACKEND = re.compile(r"(?P<scheme>(?:https?|grpcs?)://)?+(?P<host>[^/:$\[\]]+)(?P<rest>[^$]*)")
 _SOCKET = "unix:"
 
 

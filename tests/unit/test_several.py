@@ -1,5 +1,6 @@
 """Several repositories in one bundle: its form, its names, what is refused, and what an install makes of it."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -614,6 +615,30 @@ def test_a_repository_of_cache_repo_that_is_not_there_is_named_before_anything_i
     assert "minio" in error.splitlines()[0]
     assert "hint: cache_repo names minio, whose own manifest makes it" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_lacks_one_of_them_ends_no_other(tmp_path, call, pigsty, minio):
+    publish(tmp_path, pigsty, minio)
+
+    code, said, error = call("bundle", "d12.x86_64", "d12.aarch64", "--published", "-o", tmp_path / "out", "--json")
+
+    found = json.loads(said)
+    assert (code, [each["target"] for each in found["bundles"]]) == (6, ["d12.x86_64"]), error
+    assert list(found["failed"]) == ["d12.aarch64"]
+
+
+def test_what_was_published_before_a_failure_is_told_to_machines_too(tmp_path, call, pigsty, minio):
+    path = bundle(tmp_path / "out", pigsty, minio).path
+    call("install", path, "--allow-unsigned", "--name", "minio")
+    [area] = (tmp_path / "www").rglob(".minio.repobuild")
+
+    with (area / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, said, error = call("install", path, "--allow-unsigned", "--json")
+
+    done, failure = json.loads(said)
+    assert (code, done["name"], failure["exit"]) == (75, "pigsty", 75)
+    assert "another run" in error
 
 
 def test_since_may_be_given_for_each_repository(tmp_path, call, pigsty, minio, older):
