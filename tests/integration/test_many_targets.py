@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -172,7 +173,8 @@ def test_bootstrap_accepts_what_is_published_and_what_a_bundle_unpacks_to(
     with tarfile.open(bundle) as archive:
         assert {name.partition("/")[0] for name in archive.getnames()} == {"pigsty"}
         assert {member.mode for member in archive.getmembers()} <= {0o644, 0o755}
-        archive.extractall(site.root / "far", filter="data")
+    (site.root / "far").mkdir()
+    subprocess.run(["tar", "-xf", bundle, "-C", site.root / "far"], check=True)  # as bootstrap does
 
     here = site.place(target) / "pigsty"
 
