@@ -338,11 +338,14 @@ def _accepting(names: Iterable[str]) -> str | None:
 
 
 def _written(bases: Bases) -> Mapping[str, object]:
-    """Return bases as values; what a base does not say has no key."""
+    """Return bases as values; what a base, or a package of it, does not say has no key."""
     fields = asdict(bases)
-    for each in fields["all"]:
-        if not each["release"]:
-            del each["release"]
+    for base in fields["all"]:
+        if not base["release"]:
+            del base["release"]
+        for package in base["packages"]:
+            if not package["says"]:
+                del package["says"]
     return fields
 
 

@@ -339,6 +339,16 @@ def test_a_list_of_another_release_is_no_base(tmp_path: Path) -> None:
         load(path).job(D12)
 
 
+def test_a_list_of_names_alone_is_the_job_that_it_was_before_lists_said_more(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
+
+    digest = load(path).job(D12).digest
+
+    assert digest == "0c21cd667f42274e26f3b84a7d6fab8a310be72ca9c84c88ab433f47e25747e0"
+    (tmp_path / "old.txt").write_text("bash\t5.2\tamd64\tinstalled\nDepends: libc6\n")
+    assert digest != load(path).job(D12).digest
+
+
 def test_another_list_is_another_job_and_no_bases_are_as_before(tmp_path: Path) -> None:
     path = manifest(tmp_path, "bases: [{name: old, packages: old.txt}]\n")
     before = load(path).job(D12).digest
