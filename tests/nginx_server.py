@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from repobuild.webserver import Judgement
+
 NGINX = Path("/usr/sbin/nginx")
+CLEAN = Judgement(was_asked=True)
+"""Of a configuration that nginx takes without a word."""
 needs_nginx = pytest.mark.skipif(not NGINX.exists(), reason="nginx is not installed")
 OPENSSL = Path("/usr/bin/openssl")
 

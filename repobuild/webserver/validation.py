@@ -36,11 +36,6 @@ class Judgement:
     warnings: tuple[str, ...] = ()
     """What it does otherwise than it is written, each once."""
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether nginx takes it without a word."""
-        return self.was_asked and not self.warnings
-
 
 def validate(text: str, *, locations: bool = False) -> Judgement:
     """Have nginx read `text`: what `nginx_config` or `portal_config` returned or, with `locations`, `nginx_locations`.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from nginx_server import NGINX, OPENSSL, fetch, free_port, judged, make_certificate, needs_nginx, running
+from nginx_server import CLEAN, NGINX, OPENSSL, fetch, free_port, judged, make_certificate, needs_nginx, running
 from nodes import wait_for
 from portals import DEMO, GOOD_WORDS, PORTAL, SPEC
 
@@ -79,7 +79,7 @@ def demo_spec(place: Path, mode: SslMode) -> PortalSpec:
 @needs_demo
 @pytest.mark.parametrize("mode", list(SslMode))
 def test_nginx_takes_the_demo_portal_without_its_certificates(mode: SslMode, tmp_path: Path) -> None:
-    assert validate(portal_config(demo_spec(tmp_path, mode))).is_clean
+    assert validate(portal_config(demo_spec(tmp_path, mode))) == CLEAN
 
 
 @needs_nginx
@@ -94,7 +94,7 @@ def test_nginx_takes_the_demo_portal_as_it_stands_with_real_certificates(mode: S
         make_certificate(tmp_path / "live" / name, ("fullchain.pem", "privkey.pem"), name)
 
     assert judged(tmp_path, text) == ""
-    assert validate(text).is_clean
+    assert validate(text) == CLEAN
     assert len(certificates(spec)) == (0 if mode is SslMode.DISABLE else 8)
 
 
@@ -113,7 +113,7 @@ def test_a_certificate_that_is_here_is_read(tmp_path: Path) -> None:
 @needs_nginx
 @pytest.mark.parametrize("config", GOOD_WORDS)
 def test_nginx_takes_the_operators_own_words(config: str) -> None:
-    assert validate(with_config(config)).is_clean
+    assert validate(with_config(config)) == CLEAN
 
 
 @needs_nginx
@@ -183,7 +183,7 @@ def test_nginx_writes_nothing_wherever_in_whole_statements_a_file_is_named(tmp_p
 def test_a_backend_in_the_operators_own_words_that_nobody_here_knows_is_no_fault(scheme: str) -> None:
     words = f"location /x {{ {'proxy' if scheme else 'fastcgi'}_pass {scheme}no-such-host.invalid:99; }}"
 
-    assert validate(with_config(words)).is_clean
+    assert validate(with_config(words)) == CLEAN
 
 
 @needs_nginx
@@ -206,7 +206,7 @@ def test_nginx_says_what_is_wrong_with_the_operators_own_words() -> None:
 def test_a_backend_that_nobody_here_knows_is_no_fault() -> None:
     site = Site(name="a", kind=SiteKind.ENDPOINT, domain="a", endpoint="no-such-host.invalid:8080")
 
-    assert validate(portal_config(replace(SPEC, portal=Portal(sites=(site,), ssl_mode=SslMode.DISABLE)))).is_clean
+    assert validate(portal_config(replace(SPEC, portal=Portal(sites=(site,), ssl_mode=SslMode.DISABLE)))) == CLEAN
 
 
 @needs_nginx
@@ -219,9 +219,9 @@ def test_nginx_has_room_for_names_of_any_length_and_number(length: int, count: i
         for at in range(0, count, 100)
     )
 
-    assert validate(portal_config(replace(SPEC, portal=Portal(sites=tuple(sites), ssl_mode=SslMode.DISABLE)))).is_clean
+    assert validate(portal_config(replace(SPEC, portal=Portal(sites=tuple(sites), ssl_mode=SslMode.DISABLE)))) == CLEAN
     if count == 1:
-        assert validate(nginx_config(NginxSpec(home="/www", repositories=(), server_names=(names[0],)))).is_clean
+        assert validate(nginx_config(NginxSpec(home="/www", repositories=(), server_names=(names[0],)))) == CLEAN
 
 
 def test_usual_names_need_no_word_that_nginx_conf_may_have_too() -> None:

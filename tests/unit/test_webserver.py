@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hostile import HOSTILE, directives
-from nginx_server import NGINX, fetch, free_port, needs_nginx, running
+from nginx_server import CLEAN, NGINX, fetch, free_port, needs_nginx, running
 
 from repobuild import media
 from repobuild.errors import ProofError, UsageError
@@ -91,10 +91,10 @@ def test_nginx_takes_both_forms_and_refuses_what_is_wrong() -> None:
         port=8081,
     )
 
-    assert validate(nginx_config(SPEC)).is_clean
-    assert validate(nginx_config(full)).is_clean
-    assert validate(nginx_config(NginxSpec(home="/www", repositories=()))).is_clean
-    assert validate(nginx_locations(SPEC), locations=True).is_clean
+    assert validate(nginx_config(SPEC)) == CLEAN
+    assert validate(nginx_config(full)) == CLEAN
+    assert validate(nginx_config(NginxSpec(home="/www", repositories=()))) == CLEAN
+    assert validate(nginx_locations(SPEC), locations=True) == CLEAN
     with pytest.raises(
         ProofError, match=r'^nginx refuses the configuration: unknown directive "nonsense" in nginx\.conf'
     ):
